@@ -1,0 +1,1 @@
+"""Measures where a visuomotor policy's information bottleneck is."""

@@ -1,0 +1,180 @@
+"""Frozen descriptions of everything: a spec says what a part or a job is, its digest is its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import types
+import typing
+from ast import literal_eval
+from collections.abc import Iterable, Mapping
+from itertools import product
+from typing import Any, ClassVar, Self
+
+from compression_gap import plugins
+
+DIGEST_LENGTH = 20
+
+
+class Spec:
+    """Base of every frozen description.
+
+    A subclass is a frozen dataclass that names its `family` (given once, by the family's base class) and its `kind`:
+
+        @dataclass(frozen=True)
+        class Oat(TokenizerSpec, kind="oat", version=1): ...
+
+    Raise `version` when the numbers that a part makes change on purpose: exactly the results that depend on it go stale.
+    """
+
+    family: ClassVar[str] = ""
+    kind: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+
+    def __init_subclass__(cls, *, kind: str = "", family: str = "", version: int = 1) -> None:
+        super().__init_subclass__()
+        cls.kind, cls.version = kind, version
+        if family:
+            cls.family = family
+
+    @property
+    def digest(self) -> str:
+        """The spec's name: equal settings, equal name."""
+        text = json.dumps(to_json(self, for_digest=True), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other fields; `a__b=c` reaches into the spec in field `a`."""
+        own: dict[str, Any] = {}
+        for name, value in changes.items():
+            head, _, rest = name.partition("__")
+            check_field(type(self), head)
+            own[head] = own.get(head, getattr(self, head)).replace(**{rest: value}) if rest else value
+        return dataclasses.replace(self, **own)  # type: ignore[type-var]
+
+
+def added_later(default: Any) -> Any:
+    """Declares a field that older results did not have: at its default it leaves their digests alone."""
+    return dataclasses.field(default=default, metadata={"added_later": True})
+
+
+def vary(base: Spec, **values: Iterable[Any]) -> list[Any]:
+    """All combinations of the given field values: `vary(cell, policy__width=[64, 128], seed=range(5))`."""
+    names = list(values)
+    return [base.replace(**dict(zip(names, chosen, strict=True))) for chosen in product(*values.values())]
+
+
+def to_json(value: Any, *, for_digest: bool = False) -> Any:
+    """Plain JSON of a spec; the parts inside it are objects with a `kind`."""
+    if isinstance(value, Spec):
+        assert dataclasses.is_dataclass(value), f"{type(value).__name__} lacks @dataclass(frozen=True)"
+        out: dict[str, Any] = {"kind": f"{value.family}/{value.kind}"}
+        if for_digest:
+            out["version"] = value.version
+        for field in dataclasses.fields(value):
+            content = getattr(value, field.name)
+            if for_digest and field.metadata.get("added_later") and content == field.default:
+                continue
+            out[field.name] = to_json(content, for_digest=for_digest)
+        return out
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item, for_digest=for_digest) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [to_json(item, for_digest=for_digest) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise TypeError(f"a spec holds numbers, text, tuples and specs, not {type(value).__name__}: {value!r}")
+
+
+def from_json(data: Any, where: str = "spec") -> Any:
+    """The spec that `to_json` wrote.
+
+    Raises ValueError naming the place when a kind or a field is unknown or a value has the wrong type.
+    """
+    if isinstance(data, list):
+        return tuple(from_json(item, f"{where}[{i}]") for i, item in enumerate(data))
+    if not (isinstance(data, dict) and isinstance(data.get("kind"), str) and "/" in data["kind"]):
+        return data
+    family, _, kind = data["kind"].partition("/")
+    cls = plugins.find(family, kind)
+    values = {name: from_json(item, f"{where}.{name}") for name, item in data.items() if name != "kind"}
+    for name in values:
+        check_field(cls, name, where)
+    return construct(cls, values, where)
+
+
+def construct(cls: type, values: Mapping[str, Any], where: str) -> Any:
+    """`cls(**values)` with every value checked against its field's type and user errors placed."""
+    hints = typing.get_type_hints(cls)
+    checked = {name: coerce(value, hints[name], f"{where}.{name}") for name, value in values.items()}
+    missing = [
+        f.name
+        for f in dataclasses.fields(cls)
+        if f.name not in checked and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        raise ValueError(f"{where}: {cls.__name__} needs {', '.join(missing)}")
+    return cls(**checked)
+
+
+def override(spec: Any, path: str, text: str) -> Any:
+    """`spec` with the leaf at `path` ("policy.width") set from shell text. A part is chosen by its kind's name.
+
+    Raises ValueError with the closest name for an unknown field or kind, or when the text has the wrong type.
+    """
+    head, _, rest = path.partition(".")
+    check_field(type(spec), head)
+    current = getattr(spec, head)
+    if rest:
+        if not isinstance(current, Spec):
+            raise ValueError(f"{head} of {type(spec).__name__} has no fields of its own, so {path!r} leads nowhere")
+        return dataclasses.replace(spec, **{head: override(current, rest, text)})
+    hint = typing.get_type_hints(type(spec))[head]
+    families = [t.family for t in alternatives(hint) if isinstance(t, type) and issubclass(t, Spec)]
+    try:
+        value = literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = plugins.find(families[0], text)() if families else text
+    return dataclasses.replace(spec, **{head: coerce(value, hint, head)})
+
+
+def check_field(cls: type, name: str, where: str = "") -> None:
+    """Raises ValueError with the closest name if the spec class has no such field."""
+    names = [field.name for field in dataclasses.fields(cls)]
+    if name not in names:
+        place = f"{where}: " if where else ""
+        raise ValueError(f"{place}{cls.__name__} has no field {name!r}; {closest(name, names)}")
+
+
+def closest(name: str, names: Iterable[str]) -> str:
+    """The end of an error message: the name that was probably meant, else all of them."""
+    names = sorted(names)
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+
+
+def alternatives(hint: Any) -> tuple[Any, ...]:
+    """The members of a union type, or the type alone."""
+    return typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+
+
+def coerce(value: Any, hint: Any, where: str) -> Any:
+    """`value` if it fits the type `hint` (lists become tuples, whole numbers floats), else ValueError."""
+    for option in alternatives(hint):
+        origin, arguments = typing.get_origin(option), typing.get_args(option)
+        if option is Any or (option is type(None) and value is None):
+            return value
+        if origin is typing.Literal and value in arguments:
+            return value
+        if origin is tuple and isinstance(value, tuple | list):
+            items = arguments[:1] * len(value) if arguments[1:] == (Ellipsis,) else arguments
+            if len(items) == len(value):
+                return tuple(coerce(v, t, f"{where}[{i}]") for i, (v, t) in enumerate(zip(value, items, strict=True)))
+        if option is float and isinstance(value, int) and not isinstance(value, bool):
+            return float(value)
+        if isinstance(option, type) and isinstance(value, option) and not (option is int and isinstance(value, bool)):
+            return value
+    expected = " or ".join(getattr(option, "__name__", str(option)) for option in alternatives(hint))
+    raise ValueError(f"{where}: expected {expected}, got {value!r}")

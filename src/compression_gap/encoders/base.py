@@ -1,0 +1,58 @@
+"""The contract of an encoder: one frame at a time, seen as K vectors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from compression_gap.config import Spec
+from compression_gap.shapes import Loss
+from compression_gap.suites.base import Legend
+
+
+class Encoder(nn.Module, ABC):
+    """Turns the observations of N frames into K vectors a frame. It knows neither history nor proprioception nor task;
+    those live in the agent."""
+
+    reads: tuple[str, ...]
+    """Names of the observations it needs: cameras (UInt8 [N, height, width, 3]), "state" [N, S] or "stamp" [N, 2]."""
+    vectors: int
+    """Vectors a frame (K)."""
+    width: int
+    """Length of a vector (F)."""
+    trained: bool
+    """Whether its weights move with the policy's. A frozen encoder stays bit-identical through training."""
+    noisy: bool = False
+    """Whether two looks at the same frame differ (known-bits channels). Features of frozen encoders that are not noisy
+    are computed once and stored."""
+
+    @abstractmethod
+    def encode(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N K F"]:
+        """Features of N frames. Frozen encoders compute without gradients. A noisy encoder draws its noise from
+        frames["stamp"] [N, 3] = (episode, step, epoch) alone, so equal stamps mean equal noise."""
+
+    def loss(self, frames: Mapping[str, Tensor]) -> Loss:
+        """Loss of an encoder that is pretrained (`EncoderSpec.pretraining_steps` > 0); others have none."""
+        raise NotImplementedError(f"{type(self).__name__} is not pretrained")
+
+    def estimate_state(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N S"]:
+        """The privileged state as a pretrained encoder sees it, in the suite's units; others have none."""
+        raise NotImplementedError(f"{type(self).__name__} does not estimate the state")
+
+
+@dataclass(frozen=True)
+class EncoderSpec(Spec, family="encoders"):
+    """Describes an encoder."""
+
+    @property
+    def pretraining_steps(self) -> int:
+        """Optimiser steps of its own training on frames of other episodes; 0 for encoders that need none."""
+        return 0
+
+    def build(self, legend: Legend) -> Encoder:
+        """An encoder for a suite's observations. Weights come from torch's global generator, which the caller has seeded."""
+        raise NotImplementedError

@@ -1,0 +1,95 @@
+"""Finds the parts by name: a built-in table, then entry points of installed packages. Both are imported on first use."""
+
+from __future__ import annotations
+
+import difflib
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+
+# family -> kind -> "module:class" below compression_gap. The class is a spec; importing it may need an extra.
+BUILT_IN: dict[str, dict[str, str]] = {
+    "suites": {
+        "tabletop": "suites.tabletop.suite:Tabletop",
+        "libero": "suites.libero.suite:Libero",
+    },
+    "encoders": {
+        "state": "encoders.state:State",
+        "blind": "encoders.blind:Blind",
+        "channel": "encoders.channel:Channel",
+        "convnet": "encoders.convnet:ConvNet",
+        "supervised": "encoders.supervised:Supervised",
+    },
+    "tokenizers": {
+        "oat": "tokenizers.oat:Oat",
+        "binning": "tokenizers.binning:Binning",
+    },
+    "policies": {
+        "diffusion": "policies.diffusion:Diffusion",
+        "autoregressive": "policies.autoregressive:Autoregressive",
+    },
+    "settings": {
+        "training": "training:Training",
+        "cell": "pipeline.cell:Cell",
+        "method": "pipeline.cell:Method",
+        "rollouts": "rollout:Rollouts",
+    },
+    "jobs": {
+        "demonstrations": "pipeline.jobs:Demonstrations",
+        "drawings": "pipeline.jobs:Drawings",
+        "trained_encoder": "pipeline.jobs:TrainedEncoder",
+        "features": "pipeline.jobs:Features",
+        "trained_tokenizer": "pipeline.jobs:TrainedTokenizer",
+        "trained_agent": "pipeline.jobs:TrainedAgent",
+        "evaluation": "pipeline.jobs:Evaluation",
+        "replay": "pipeline.jobs:Replay",
+        "token_bits": "pipeline.jobs:TokenBits",
+        "pose_error": "pipeline.jobs:PoseError",
+    },
+}
+
+# families that other packages may add to, through entry points `compression_gap.<family>`
+OPEN_FAMILIES = ("suites", "encoders", "tokenizers", "policies")
+
+# what to install when a part's import fails, by the module that is missing
+EXTRAS = {"libero": "libero", "robosuite": "libero", "mujoco": "libero", "transformers": "vision"}
+
+
+def kinds(family: str) -> list[str]:
+    """All names known in a family, built in and installed."""
+    return sorted({*BUILT_IN.get(family, {}), *_installed(family)})
+
+
+def find(family: str, kind: str) -> type:
+    """The spec class of a kind.
+
+    Raises ValueError with the closest name if the family or the kind is unknown, and
+    ImportError naming the extra to install if the part's own libraries are missing.
+    """
+    built_in = BUILT_IN.get(family, {})
+    try:
+        if kind in built_in:
+            module, _, name = built_in[kind].partition(":")
+            return getattr(import_module(f"compression_gap.{module}"), name)
+        if kind in _installed(family):
+            return _installed(family)[kind].load()
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        raise ImportError(
+            f"{family}/{kind} needs {error.name!r}, which is not installed: pip install 'compression-gap[{extra}]'"
+        ) from error
+    names = kinds(family)
+    if not names:
+        raise ValueError(f"there is no family {family!r}; there are {', '.join(BUILT_IN)}")
+    near = difflib.get_close_matches(kind, names, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+    raise ValueError(f"{family} has no kind {kind!r}; {hint}")
+
+
+@cache
+def _installed(family: str) -> dict:
+    if family not in OPEN_FAMILIES:
+        return {}
+    return {point.name: point for point in entry_points(group=f"compression_gap.{family}")}

@@ -1,0 +1,68 @@
+"""The contract of a policy: a distribution over action chunks given conditioning tokens."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from compression_gap.config import Spec
+from compression_gap.shapes import ChunkShape, Loss
+from compression_gap.tokenizers.base import Tokenizer
+
+Decoding = Literal["greedy", "sampled"]
+
+
+@dataclass
+class Sampled:
+    """Chunks that a policy drew, in the suite's units; a row whose code could not be decoded is marked invalid."""
+
+    chunk: Float[Tensor, "B T D"]
+    valid: Bool[Tensor, " B"]
+
+
+class Policy(nn.Module, ABC):
+    """A distribution over action chunks. It owns its action scaling, so chunks are in the suite's units on both sides."""
+
+    shape: ChunkShape
+
+    @abstractmethod
+    def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
+        """Takes action scales from training chunks; called once, before training."""
+
+    @abstractmethod
+    def loss(self, condition: Float[Tensor, "B C F"], chunk: Float[Tensor, "B T D"]) -> Loss:
+        """Training loss. Its randomness comes from torch's global generator, which the training loop seeds every step."""
+
+    @abstractmethod
+    def sample(
+        self, condition: Float[Tensor, "B C F"], generators: Sequence[torch.Generator], decoding: Decoding
+    ) -> Sampled:
+        """One chunk a row. Each row draws from its own generator, so results do not depend on who shares the batch.
+
+        "sampled" draws as the spec says; "greedy" takes the most probable code and draws nothing. Policies without
+        codes treat both alike.
+        """
+
+
+@dataclass(frozen=True)
+class PolicySpec(Spec, family="policies"):
+    """Describes a policy."""
+
+    @property
+    def discrete(self) -> bool:
+        """Whether it predicts the codes of a tokenizer."""
+        return False
+
+    def build(self, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer | None) -> Policy:
+        """An untrained policy over `condition_tokens` (C) conditioning tokens of width `condition_width` (F).
+
+        `tokenizer` is trained and frozen, and None for continuous policies. Weights come from torch's global generator.
+        Raises ValueError if a discrete policy gets no tokenizer, or a continuous one gets one.
+        """
+        raise NotImplementedError

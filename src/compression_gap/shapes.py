@@ -1,0 +1,42 @@
+"""Shape letters and the small records that travel between parts.
+
+B batch, H observation history, T actions a chunk, D action dimensions, L tokens a chunk, V vocabulary, F feature width,
+K vectors a frame, C conditioning tokens, E environments side by side, N frames or windows, S state, P proprioception.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class ChunkShape:
+    """Size of an action chunk."""
+
+    horizon: int
+    """Actions a chunk (T)."""
+    actions: int
+    """Values an action (D)."""
+
+
+@dataclass
+class Loss:
+    """What a training step minimises, and what people look at beside it."""
+
+    total: Float[Tensor, ""]
+    parts: dict[str, Float[Tensor, ""]]
+    """Named components in natural units, for the loss curves; detached."""
+
+
+@dataclass
+class Batch:
+    """Windows of demonstrations: the last H frames and the T actions that follow the newest one."""
+
+    observation: dict[str, Tensor]
+    """By name, [B, H, ...]: what the agent sees. Stored features of a frozen encoder stand under "features" [B, H, K, F]."""
+    task: Int[Tensor, " B"]
+    chunk: Float[Tensor, "B T D"]
+    """Labels in the suite's action units. Past the end of the episode: 0, and the gripper's last command."""

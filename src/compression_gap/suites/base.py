@@ -1,0 +1,171 @@
+"""The contract of a suite: tasks, an expert, and simulators to be judged in.
+
+Shape letters: E environments side by side, N frames, T actions a chunk, D action dimensions, S width of the state.
+An observation is a dict of arrays by name: the suite's cameras ("top": UInt8[E height width 3], upright), and
+"proprioception" Float32[E P], "state" Float32[E S] (privileged), "stamp" Int64[E 2] (episode, step).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, UInt8
+
+from compression_gap.config import Spec
+
+Observation = dict[str, np.ndarray]
+States = dict[str, np.ndarray]  # initial states of E episodes: arrays whose first axis is E
+
+
+@dataclass(frozen=True)
+class Legend:
+    """What a suite's numbers mean."""
+
+    cameras: tuple[str, ...]
+    """Names under which pictures are observed."""
+    image_size: int
+    """Height and width of a picture in pixels."""
+    proprioception: tuple[str, ...]
+    """Name and unit of each proprioceptive value."""
+    state: tuple[str, ...]
+    """Name and unit of each value of the privileged state."""
+    state_scale: tuple[float, ...]
+    """How much each value of the privileged state changes for one millimetre of pose error (for an angle: for the
+    angle that the suite counts as one millimetre). Known-bits channels add noise in these units."""
+    action: tuple[str, ...]
+    """Name of each action value."""
+    action_scale: tuple[float, ...]
+    """Physical size of an action of 1: millimetres for positions, degrees for rotations, 1 for the gripper."""
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+    gripper: tuple[int, ...]
+    """Which action values open and close grippers. They are held, not zeroed, when a chunk is padded."""
+    control_hz: float
+    """Actions per second."""
+    max_steps: int
+    """Steps after which an episode has failed."""
+    protocols: tuple[str, ...]
+    """Names of the sets of initial states, each with its own meaning in the suite's docstring."""
+    tolerances_mm: tuple[float, ...]
+    """Tolerances at which success is read off one rollout; empty where a suite knows only success and failure."""
+
+
+class Expert(ABC):
+    """A scripted expert for E environments at once. It reads privileged state and writes only actions."""
+
+    @abstractmethod
+    def begin(self, episodes: Sequence[int]) -> None:
+        """Starts E episodes; `episodes` seed their style (speed, path, pauses, noise), so equal numbers act equally."""
+
+    @abstractmethod
+    def act(self, simulators: Simulators) -> tuple[Float[np.ndarray, "E D"], Float[np.ndarray, "E D"]]:
+        """(label, executed): the clean action that is imitated, and the one with human-like noise that is executed.
+
+        Reads `simulators.privileged()`, and advances the script by one step.
+        """
+
+    @abstractmethod
+    def save(self) -> object:
+        """Where the script stands, for `restore`; unaffected by later calls."""
+
+    @abstractmethod
+    def restore(self, saved: object) -> None: ...
+
+
+class Simulators(ABC):
+    """E copies of one task, stepped together. Pictures are made only when `observe` asks for them."""
+
+    num: int
+
+    @abstractmethod
+    def reset(self, states: States, episodes: Sequence[int]) -> None:
+        """Puts the environments into the given initial states (settled); `episodes` go into the "stamp"."""
+
+    @abstractmethod
+    def step(self, actions: Float[np.ndarray, "E D"]) -> None:
+        """One control step. A finished environment ignores it. Actions outside the limits are clipped."""
+
+    @abstractmethod
+    def observe(self, names: Sequence[str]) -> Observation:
+        """The named observations of all environments."""
+
+    @abstractmethod
+    def privileged(self) -> Mapping[str, np.ndarray]:
+        """Everything the expert may read."""
+
+    @abstractmethod
+    def scene(self) -> Float[np.ndarray, "E scene"]:
+        """Float64 numbers from which `Suite.draw` can draw the present pictures later."""
+
+    @abstractmethod
+    def done(self) -> Bool[np.ndarray, "E"]:
+        """Which episodes have ended (success, or nothing more can happen)."""
+
+    @abstractmethod
+    def outcome(self) -> dict[str, np.ndarray]:
+        """Columns for the episode rows, arrays of length E: "success" (bool) always; where the suite has tolerances also
+        "error_mm" (success at tolerance t is error_mm <= t; inf if the task was never completed)."""
+
+    @abstractmethod
+    def save(self) -> object:
+        """A complete snapshot: a restored continuation equals the original to the last bit."""
+
+    @abstractmethod
+    def restore(self, snapshot: object) -> None: ...
+
+    def close(self) -> None:
+        """Frees what the simulators hold."""
+
+
+class Suite(ABC):
+    """Tasks, their expert, and simulators."""
+
+    legend: Legend
+    tasks: tuple[str, ...]
+    """Names of the tasks, in the order of their ids."""
+
+    @abstractmethod
+    def initial_states(self, task: int, protocol: str, indices: Sequence[int]) -> States:
+        """The initial states number `indices` of a protocol. Equal arguments, equal states, whatever else was asked for.
+
+        Raises ValueError for an unknown task or protocol, or an index that a fixed protocol does not have.
+        """
+
+    @abstractmethod
+    def simulators(self, task: int, num: int) -> Simulators: ...
+
+    @abstractmethod
+    def expert(self, task: int) -> Expert: ...
+
+    @abstractmethod
+    def draw(self, task: int, scenes: Float[np.ndarray, "N scene"], camera: str) -> UInt8[np.ndarray, "N height width 3"]:
+        """Pictures of recorded scenes; equal to what `observe` would have shown."""
+
+
+@dataclass(frozen=True)
+class SuiteSpec(Spec, family="suites"):
+    """Describes a suite."""
+
+    def build(self) -> Suite:
+        raise NotImplementedError
+
+    @property
+    def batch(self) -> int:
+        """How many environments of a task run side by side; part of what fixes the last bits of a result."""
+        raise NotImplementedError
+
+
+def state_hashes(states: States) -> list[str]:
+    """A name for each initial state, equal where the states are: with it cells are paired episode by episode."""
+    num = len(next(iter(states.values())))
+    hashes = []
+    for row in range(num):
+        text = hashlib.sha256()
+        for name in sorted(states):
+            text.update(name.encode() + np.ascontiguousarray(states[name][row]).tobytes())
+        hashes.append(text.hexdigest()[:16])
+    return hashes

@@ -1,0 +1,83 @@
+"""The contract of a tokenizer: action chunks as short sequences of whole numbers, and back."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from compression_gap.config import Spec
+from compression_gap.shapes import ChunkShape, Loss
+
+
+@dataclass
+class Tokens:
+    """Codes of B chunks, padded to a common length L with zeros."""
+
+    ids: Int[Tensor, "B L"]
+    length: Int[Tensor, " B"]
+    """How many ids of each row count."""
+
+
+@dataclass
+class Decoded:
+    """Chunks read back. A row that the code cannot decode is marked, never silently zero."""
+
+    chunk: Float[Tensor, "B T D"]
+    valid: Bool[Tensor, " B"]
+
+
+class Tokenizer(nn.Module, ABC):
+    """Writes a chunk of actions as whole numbers below `vocab_size` and reads it back.
+
+    It owns its scaling, so actions are in the suite's units on both sides. `encode` and `decode` are deterministic and
+    treat every row alone. In training mode only `loss` is called.
+    """
+
+    shape: ChunkShape
+    max_tokens: int
+    """The longest code (L)."""
+    vocab_size: int
+    """Ids are 0 .. vocab_size - 1 (V)."""
+    ordered: bool
+    """Whether every prefix of a code decodes, coarse to fine."""
+    digits: tuple[int, ...] | None
+    """If an id is a mixed-radix number (FSQ): how many values each digit takes, least significant first. Heads and
+    probes then predict digits. None: an id has no inner structure."""
+
+    @property
+    def nominal_bits(self) -> float:
+        """Upper bound on the information in a code: max_tokens * log2 vocab_size, in bits a chunk."""
+        return self.max_tokens * math.log2(self.vocab_size)
+
+    @abstractmethod
+    def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
+        """Takes scales and other closed-form statistics from training chunks; called once, before any training."""
+
+    @abstractmethod
+    def encode(self, chunk: Float[Tensor, "B T D"]) -> Tokens: ...
+
+    @abstractmethod
+    def decode(self, tokens: Tokens) -> Decoded:
+        """Chunks in the suite's units. If `ordered`, `tokens.length` may be any prefix length from 1 on."""
+
+    def loss(self, chunk: Float[Tensor, "B T D"]) -> Loss:
+        """Training loss of a learned tokenizer; closed-form ones (`TokenizerSpec.learned` false) have none."""
+        raise NotImplementedError(f"{type(self).__name__} is not learned")
+
+
+@dataclass(frozen=True)
+class TokenizerSpec(Spec, family="tokenizers"):
+    """Describes a tokenizer."""
+
+    @property
+    def learned(self) -> bool:
+        """Whether it has weights to train."""
+        return False
+
+    def build(self, shape: ChunkShape) -> Tokenizer:
+        """An untrained, unfitted tokenizer. Weights come from torch's global generator, which the caller has seeded."""
+        raise NotImplementedError
