@@ -59,7 +59,9 @@ class PolicySpec(Spec, family="policies"):
         """Whether it predicts the codes of a tokenizer."""
         return False
 
-    def build(self, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer | None) -> Policy:
+    def build(
+        self, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer | None
+    ) -> Policy:
         """An untrained policy over `condition_tokens` (C) conditioning tokens of width `condition_width` (F).
 
         `tokenizer` is trained and frozen, and None for continuous policies. Weights come from torch's global generator.

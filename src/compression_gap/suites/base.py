@@ -102,7 +102,7 @@ class Simulators(ABC):
         """Float64 numbers from which `Suite.draw` can draw the present pictures later."""
 
     @abstractmethod
-    def done(self) -> Bool[np.ndarray, "E"]:
+    def done(self) -> Bool[np.ndarray, E]:
         """Which episodes have ended (success, or nothing more can happen)."""
 
     @abstractmethod
@@ -142,7 +142,9 @@ class Suite(ABC):
     def expert(self, task: int) -> Expert: ...
 
     @abstractmethod
-    def draw(self, task: int, scenes: Float[np.ndarray, "N scene"], camera: str) -> UInt8[np.ndarray, "N height width 3"]:
+    def draw(
+        self, task: int, scenes: Float[np.ndarray, "N scene"], camera: str
+    ) -> UInt8[np.ndarray, "N height width 3"]:
         """Pictures of recorded scenes; equal to what `observe` would have shown."""
 
 
