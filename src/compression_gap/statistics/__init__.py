@@ -1,0 +1,21 @@
+"""What the rollouts show and how sure we are of it: arrays in, small frozen dataclasses out."""
+
+from compression_gap.statistics.interaction import Gap, GapCurve, Verdict, gap
+from compression_gap.statistics.intervals import Estimate, cell, contrast, gain, wilson
+from compression_gap.statistics.outcomes import Outcomes
+from compression_gap.statistics.power import power, seeds_needed
+
+__all__ = [
+    "Estimate",
+    "Gap",
+    "GapCurve",
+    "Outcomes",
+    "Verdict",
+    "cell",
+    "contrast",
+    "gain",
+    "gap",
+    "power",
+    "seeds_needed",
+    "wilson",
+]
