@@ -6,6 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -20,6 +21,12 @@ class Tokens:
     ids: Int[Tensor, "B L"]
     length: Int[Tensor, " B"]
     """How many ids of each row count."""
+
+    def well_formed(self, vocab_size: int, shortest: int, longest: int) -> Bool[Tensor, " B"]:
+        """Which rows have a length in the given range and only ids below `vocab_size`."""
+        counts = torch.arange(self.ids.shape[1], device=self.ids.device) < self.length[:, None]
+        known = (self.ids >= 0) & (self.ids < vocab_size)
+        return (known | ~counts).all(1) & (self.length >= shortest) & (self.length <= min(longest, self.ids.shape[1]))
 
 
 @dataclass

@@ -1,0 +1,153 @@
+"""An autoregressive policy: it predicts the codes of a frozen tokenizer one token at a time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from compression_gap.policies.base import Decoding, Policy, PolicySpec, Sampled
+from compression_gap.policies.memory import Memory
+from compression_gap.policies.vocabulary import Vocabulary
+from compression_gap.shapes import ChunkShape, Loss
+from compression_gap.tokenizers.base import Tokenizer, Tokens
+from compression_gap.transformer import Transformer, causal_mask
+
+SIZES = {  # width, layers, heads
+    "S": (64, 3, 2),
+    "M": (256, 4, 4),
+    "L": (384, 6, 6),
+}
+
+
+@dataclass(frozen=True)
+class Autoregressive(PolicySpec, kind="autoregressive"):
+    """OAT's policy (arXiv 2602.04215) over any tokenizer. The defaults are size M of the Compression Gap paper."""
+
+    width: int = 256
+    """Width of the transformer."""
+    layers: int = 4
+    """Layers of the transformer."""
+    heads: int = 4
+    """Attention heads; they divide the width."""
+    dropout: float = 0.0
+    """Dropout in the transformer."""
+    head: Literal["index", "digits"] = "index"
+    """How ids are embedded and scored: each alone, or with weights shared between equal digits of FSQ codes."""
+    temperature: float = 1.0
+    """Divides the logits when sampling."""
+    top_k: int = 10
+    """Sampling chooses among the ids with the largest logits."""
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise ValueError(
+                f"Autoregressive.temperature: expected more than 0, got {self.temperature}; ask for greedy decoding"
+            )
+        if self.top_k < 1:
+            raise ValueError(f"Autoregressive.top_k: expected at least 1, got {self.top_k}")
+
+    @classmethod
+    def sized(cls, size: Literal["S", "M", "L"]) -> Self:
+        """M and L of the paper, or S for one CPU core, which scores digits."""
+        width, layers, heads = SIZES[size]
+        return cls(width=width, layers=layers, heads=heads, head="digits" if size == "S" else "index")
+
+    @property
+    def discrete(self) -> bool:
+        return True
+
+    def build(
+        self, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer | None
+    ) -> AutoregressivePolicy:
+        if tokenizer is None:
+            raise ValueError("policy 'autoregressive' predicts codes: give the cell a tokenizer")
+        if self.head == "digits" and tokenizer.digits is None:
+            raise ValueError(
+                f"head 'digits' needs a tokenizer with digits, {type(tokenizer).__name__} has none: use 'index'"
+            )
+        return AutoregressivePolicy(self, shape, condition_width, condition_tokens, tokenizer)
+
+
+class AutoregressivePolicy(Policy):
+    """Tokens look at earlier tokens and, across, at the conditioning tokens."""
+
+    mask: Tensor
+
+    def __init__(
+        self, spec: Autoregressive, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer
+    ) -> None:
+        super().__init__()
+        self.spec, self.shape = spec, shape
+        self.tokenizer = tokenizer.requires_grad_(False).eval()
+        self.begin = nn.Parameter(torch.randn(1, spec.width) * 0.02)
+        self.position = nn.Parameter(torch.randn(tokenizer.max_tokens, spec.width) * 0.02)
+        digits = tokenizer.digits if spec.head == "digits" else None
+        self.vocabulary = Vocabulary(tokenizer.vocab_size, spec.width, digits)
+        self.memory = Memory(condition_width, condition_tokens, spec.width)
+        self.transformer = Transformer(spec.width, spec.layers, spec.heads, dropout=spec.dropout, cross=True)
+        self.register_buffer("mask", causal_mask(tokenizer.max_tokens), persistent=False)
+
+    def train(self, mode: bool = True) -> Self:
+        """As for every module, but the tokenizer stays frozen: in evaluation mode."""
+        super().train(mode)
+        self.tokenizer.eval()
+        return self
+
+    def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
+        """Nothing to take: the tokenizer scales the actions."""
+
+    def loss(self, condition: Float[Tensor, "B C F"], chunk: Float[Tensor, "B T D"]) -> Loss:
+        """Cross-entropy of the chunk's code, in nats a token; `parts` has it in bits a chunk."""
+        nats = -self.log_prob(condition, self.tokenizer.encode(chunk))
+        return Loss(nats.mean(), {"bits_per_chunk": nats.detach().sum(1).mean() / math.log(2)})
+
+    def log_prob(self, condition: Float[Tensor, "B C F"], tokens: Tokens) -> Float[Tensor, "B L"]:
+        """Natural logarithm of the probability of every token given those before it; in bits: divide by -ln 2.
+
+        Raises ValueError if a code is shorter than `max_tokens`: this policy has no end mark.
+        """
+        if (tokens.length != self.tokenizer.max_tokens).any():
+            raise ValueError(
+                f"policy 'autoregressive' needs codes of {self.tokenizer.max_tokens} tokens, "
+                f"got {tokens.length.min()} to {tokens.length.max()} from {type(self.tokenizer).__name__}"
+            )
+        begin = self.begin.expand(len(tokens.ids), 1, -1)
+        inputs = torch.cat([begin, self.vocabulary.embed(tokens.ids[:, :-1])], dim=1) + self.position
+        memory = self.transformer.remember(self.memory(condition))
+        logits = self.vocabulary.logits(self.transformer(inputs, self.mask, memory))
+        return -functional.cross_entropy(logits.transpose(1, 2), tokens.ids, reduction="none")
+
+    @torch.no_grad()
+    def sample(
+        self, condition: Float[Tensor, "B C F"], generators: Sequence[torch.Generator], decoding: Decoding
+    ) -> Sampled:
+        """Chunks decoded from codes that are drawn token by token, or take the most probable token each time."""
+        size, length = len(condition), self.tokenizer.max_tokens
+        uniform = torch.zeros(size, length)
+        if decoding == "sampled":
+            uniform = torch.stack([torch.rand(length, generator=generator) for generator in generators])
+        uniform = uniform.to(condition)
+        memory = self.transformer.remember(self.memory(condition))
+        cache = self.transformer.empty_cache()
+        ids: list[Int[Tensor, " B"]] = []
+        for place in range(length):
+            last = self.vocabulary.embed(ids[-1][:, None]) if ids else self.begin.expand(size, 1, -1)
+            x = self.transformer(last + self.position[place], memory=memory, cache=cache)
+            logits = self.vocabulary.logits(x)[:, 0]
+            ids.append(logits.argmax(1) if decoding == "greedy" else self.draw(logits, uniform[:, place]))
+        full = torch.full((size,), length, device=condition.device)
+        decoded = self.tokenizer.decode(Tokens(torch.stack(ids, dim=1), full))
+        return Sampled(decoded.chunk, decoded.valid)
+
+    def draw(self, logits: Float[Tensor, "B V"], uniform: Float[Tensor, " B"]) -> Int[Tensor, " B"]:
+        """Ids drawn from the tempered top-k distribution, each by its own uniform number in [0, 1)."""
+        best, ids = logits.topk(min(self.spec.top_k, logits.shape[1]))
+        below = (best / self.spec.temperature).softmax(1).cumsum(1)[:, :-1]
+        return ids.gather(1, (below <= uniform[:, None]).sum(1, keepdim=True))[:, 0]

@@ -1,0 +1,134 @@
+"""Diffusion Policy: a transformer that removes noise from action chunks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Self
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from compression_gap.policies.base import Decoding, Policy, PolicySpec, Sampled
+from compression_gap.policies.memory import Memory
+from compression_gap.policies.schedule import Prediction, Schedule
+from compression_gap.scaling import ActionScaling
+from compression_gap.shapes import ChunkShape, Loss
+from compression_gap.tokenizers.base import Tokenizer
+from compression_gap.transformer import Transformer, causal_mask
+
+SIZES = {  # width, layers, heads
+    "S": (64, 3, 2),
+    "M": (256, 4, 4),
+    "L": (384, 6, 6),
+}
+
+
+@dataclass(frozen=True)
+class Diffusion(PolicySpec, kind="diffusion"):
+    """Diffusion Policy with a transformer (arXiv 2303.04137). The defaults are size M of the Compression Gap paper."""
+
+    width: int = 256
+    """Width of the transformer."""
+    layers: int = 4
+    """Layers of the transformer."""
+    heads: int = 4
+    """Attention heads; they divide the width."""
+    dropout: float = 0.0
+    """Dropout in the transformer."""
+    prediction: Prediction = "epsilon"
+    """What the network predicts: the noise, or the clean chunk ("sample"), which trains in far fewer steps."""
+    train_steps: int = 100
+    """Steps of the noise schedule (squaredcos_cap_v2)."""
+    inference_steps: int = 10
+    """DDIM steps of a sample, spaced `leading`."""
+    clip_sample: bool = True
+    """Whether DDIM keeps the clean chunk within [-1, 1] at every step."""
+    noise_draws: int = 1
+    """Noise levels drawn for every chunk of a training batch: more of them share the work of the encoder."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.inference_steps <= self.train_steps:
+            raise ValueError(
+                f"Diffusion.inference_steps: expected 1 to train_steps = {self.train_steps}, got {self.inference_steps}"
+            )
+        if self.noise_draws < 1:
+            raise ValueError(f"Diffusion.noise_draws: expected at least 1, got {self.noise_draws}")
+
+    @classmethod
+    def sized(cls, size: Literal["S", "M", "L"]) -> Self:
+        """M and L of the paper, or S for one CPU core, which predicts the clean chunk."""
+        width, layers, heads = SIZES[size]
+        return cls(width=width, layers=layers, heads=heads, prediction="sample" if size == "S" else "epsilon")
+
+    def build(
+        self, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer | None
+    ) -> DiffusionPolicy:
+        if tokenizer is not None:
+            raise ValueError("policy 'diffusion' predicts actions, not codes: leave the cell's tokenizer out")
+        return DiffusionPolicy(self, shape, condition_width, condition_tokens)
+
+
+class DiffusionPolicy(Policy):
+    """Action tokens look at earlier ones and, across, at the noise level and the conditioning tokens."""
+
+    mask: Tensor
+
+    def __init__(self, spec: Diffusion, shape: ChunkShape, condition_width: int, condition_tokens: int) -> None:
+        super().__init__()
+        self.spec, self.shape = spec, shape
+        self.scaling = ActionScaling(shape.actions)
+        self.schedule = Schedule(spec.train_steps)
+        self.read_action = nn.Linear(shape.actions, spec.width)
+        self.position = nn.Parameter(torch.randn(shape.horizon, spec.width) * 0.02)
+        self.memory = Memory(condition_width, condition_tokens, spec.width, leading=1)
+        self.transformer = Transformer(spec.width, spec.layers, spec.heads, dropout=spec.dropout, cross=True)
+        self.write_action = nn.Linear(spec.width, shape.actions)
+        self.register_buffer("mask", causal_mask(shape.horizon), persistent=False)
+
+    def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
+        self.scaling.fit(chunks)
+
+    def predict(
+        self, noisy: Float[Tensor, "B T D"], step: Int[Tensor, " B"], condition: Float[Tensor, "B C F"]
+    ) -> Float[Tensor, "B T D"]:
+        """The noise, or the clean scaled chunk, in noisy scaled chunks at steps 0 .. train_steps - 1."""
+        memory = self.memory(condition, sinusoids(step, self.spec.width)[:, None])
+        actions = self.read_action(noisy) + self.position
+        return self.write_action(self.transformer(actions, self.mask, self.transformer.remember(memory)))
+
+    def loss(self, condition: Float[Tensor, "B C F"], chunk: Float[Tensor, "B T D"]) -> Loss:
+        """Mean squared error of the prediction at random noise levels (arXiv 2006.11239, equation 14)."""
+        draws = self.spec.noise_draws
+        clean, condition = self.scaling(chunk).repeat(draws, 1, 1), condition.repeat(draws, 1, 1)
+        step = torch.randint(self.spec.train_steps, (len(clean),), device=clean.device)
+        noise = torch.randn_like(clean)
+        predicted = self.predict(self.schedule.add_noise(clean, noise, step), step, condition)
+        error = functional.mse_loss(predicted, noise if self.spec.prediction == "epsilon" else clean)
+        return Loss(error, {f"{self.spec.prediction}_mse": error.detach()})
+
+    @torch.no_grad()
+    def sample(
+        self, condition: Float[Tensor, "B C F"], generators: Sequence[torch.Generator], decoding: Decoding
+    ) -> Sampled:
+        """Chunks by DDIM from noise of each row's generator; `decoding` makes no difference here."""
+        shape = (self.shape.horizon, self.shape.actions)
+        noise = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(condition)
+        scaled = self.schedule.ddim(
+            lambda noisy, step: self.predict(noisy, step, condition),
+            noise,
+            self.spec.inference_steps,
+            self.spec.prediction,
+            self.spec.clip_sample,
+        )
+        return Sampled(self.scaling.inverse(scaled), torch.ones(len(scaled), dtype=torch.bool, device=scaled.device))
+
+
+def sinusoids(step: Int[Tensor, " B"], width: int) -> Float[Tensor, "B W"]:
+    """Sines and cosines of the step at wavelengths from 2 pi to 20,000 pi."""
+    frequency = torch.exp(torch.arange(width // 2, device=step.device) * (-math.log(10_000) / (width // 2 - 1)))
+    angle = step[:, None] * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=1)

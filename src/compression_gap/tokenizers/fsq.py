@@ -1,0 +1,69 @@
+"""Finite scalar quantization: bound every latent dimension, round it, and read the digits as one whole number."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+# The bound reaches this much past the outermost levels: without it tanh never gets there and they stay unused.
+MARGIN = 1e-3
+
+
+class Fsq(nn.Module):
+    """Quantizer with a fixed grid (Mentzer et al. 2023, arXiv 2309.15505, section 3.1 and appendix A.1).
+
+    Dimension d takes `levels[d]` values: the whole numbers around 0, divided by levels[d] // 2, so they span [-1, 1]
+    (an even number of levels has no +1). A code is the mixed-radix number of the digits, least significant first.
+    """
+
+    size: Tensor
+    middle: Tensor
+    radix: Tensor
+    reach: Tensor
+    offset: Tensor
+    shift: Tensor
+
+    def __init__(self, levels: Sequence[int]) -> None:
+        super().__init__()
+        if not levels or min(levels) < 3:
+            raise ValueError(
+                f"FSQ needs at least 3 levels in every dimension, got {tuple(levels)}: with 2 the tanh bound is flat "
+                "where the latents start, and all of them fall into one code"
+            )
+        self.levels = tuple(levels)
+        self.codes = math.prod(levels)
+        size = torch.tensor(levels)
+        reach = (size - 1) * (1 + MARGIN) / 2
+        offset = (1 - size % 2) / 2  # an even number of levels is centred on -1/2
+        constants = {
+            "size": size,
+            "middle": size // 2,
+            "radix": size.cumprod(0) // size,
+            "reach": reach,
+            "offset": offset,
+            "shift": torch.atanh(offset / reach),
+        }
+        for name, values in constants.items():
+            self.register_buffer(name, values, persistent=False)
+
+    def quantize(self, latent: Float[Tensor, "*B d"]) -> Float[Tensor, "*B d"]:
+        """The nearest grid point, with the gradient of the bounded latent (straight through the rounding)."""
+        bounded = torch.tanh(latent + self.shift) * self.reach - self.offset
+        return (bounded + (bounded.round() - bounded).detach()) / self.middle
+
+    def to_ids(self, points: Float[Tensor, "*B d"]) -> Int[Tensor, "*B"]:
+        """Codes of grid points, 0 .. codes - 1."""
+        digits = (points * self.middle).round().long() + self.middle
+        return (digits * self.radix).sum(-1)
+
+    def to_points(self, ids: Int[Tensor, "*B"]) -> Float[Tensor, "*B d"]:
+        """Grid points of codes."""
+        return (self.to_digits(ids) - self.middle) / self.middle
+
+    def to_digits(self, ids: Int[Tensor, "*B"]) -> Int[Tensor, "*B d"]:
+        """Digits of codes, digit d in 0 .. levels[d] - 1."""
+        return ids.unsqueeze(-1) // self.radix % self.size

@@ -1,0 +1,149 @@
+"""Ordered action tokenization: a register transformer writes the chunk as a few FSQ codes, coarse to fine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from compression_gap.scaling import ActionScaling
+from compression_gap.shapes import ChunkShape, Loss
+from compression_gap.tokenizers.base import Decoded, Tokenizer, TokenizerSpec, Tokens
+from compression_gap.tokenizers.fsq import Fsq
+from compression_gap.transformer import Transformer, causal_mask
+
+
+@dataclass(frozen=True)
+class Oat(TokenizerSpec, kind="oat"):
+    """OAT (arXiv 2602.04215). The defaults are the paper's; `Oat.small()` trains on one CPU core."""
+
+    tokens: int = 8
+    """Tokens a chunk."""
+    levels: tuple[int, ...] = (8, 5, 5, 5)
+    """FSQ levels of a token, each at least 3; their product is the vocabulary."""
+    width: int = 256
+    """Width of both transformers."""
+    head_width: int = 64
+    """Width of an attention head; divides `width`."""
+    encoder_layers: int = 2
+    """Layers from actions to registers."""
+    decoder_layers: int = 4
+    """Layers from latents to actions."""
+    dropout: float = 0.1
+    """Dropout in both transformers."""
+    nested_dropout: bool = True
+    """Whether training drops random tails of the code, which orders the tokens coarse to fine."""
+
+    def __post_init__(self) -> None:
+        if self.tokens < 1:
+            raise ValueError(f"Oat.tokens: expected at least 1, got {self.tokens}")
+        if self.width % self.head_width:
+            raise ValueError(f"Oat.width: expected a multiple of head_width {self.head_width}, got {self.width}")
+
+    @classmethod
+    def small(cls) -> Self:
+        """The size for the built-in suite on one CPU core."""
+        return cls(width=64, head_width=32, encoder_layers=1, decoder_layers=2, dropout=0.0)
+
+    @property
+    def learned(self) -> bool:
+        return True
+
+    def build(self, shape: ChunkShape) -> OatTokenizer:
+        return OatTokenizer(self, shape)
+
+
+class OatTokenizer(Tokenizer):
+    """Registers look at all actions and at earlier registers; a decoder reads the actions off any prefix of codes."""
+
+    encoder_mask: Tensor
+    decoder_mask: Tensor
+    prefixes: Tensor
+
+    def __init__(self, spec: Oat, shape: ChunkShape) -> None:
+        super().__init__()
+        self.shape, self.max_tokens = shape, spec.tokens
+        self.fsq = Fsq(spec.levels)
+        self.vocab_size, self.digits = self.fsq.codes, self.fsq.levels
+        self.ordered = spec.nested_dropout
+        self.scaling = ActionScaling(shape.actions)
+        width, heads = spec.width, spec.width // spec.head_width
+
+        self.read_action = nn.Linear(shape.actions, width)
+        self.action_position = learned(shape.horizon, width)
+        self.registers = learned(spec.tokens, width)
+        self.encoder = Transformer(width, spec.encoder_layers, heads, dropout=spec.dropout)
+        self.write_latent = nn.Linear(width, len(spec.levels))
+
+        self.read_latent = nn.Linear(len(spec.levels), width)
+        self.mask_token = learned(1, width)
+        self.latent_position = learned(spec.tokens, width)
+        self.queries = learned(shape.horizon, width)
+        self.decoder = Transformer(width, spec.decoder_layers, heads, dropout=spec.dropout, cross=True)
+        self.write_action = nn.Linear(width, shape.actions)
+
+        self.register_buffer("encoder_mask", register_mask(shape.horizon, spec.tokens), persistent=False)
+        self.register_buffer("decoder_mask", causal_mask(shape.horizon), persistent=False)
+        self.register_buffer("prefixes", torch.tensor(prefix_lengths(spec.tokens)), persistent=False)
+
+    def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
+        self.scaling.fit(chunks)
+
+    @torch.no_grad()
+    def encode(self, chunk: Float[Tensor, "B T D"]) -> Tokens:
+        ids = self.fsq.to_ids(self.to_points(self.scaling(chunk)))
+        return Tokens(ids, torch.full((len(ids),), self.max_tokens, device=ids.device))
+
+    @torch.no_grad()
+    def decode(self, tokens: Tokens) -> Decoded:
+        """Chunks from whole codes or, if ordered, from any prefix. A row with an id outside the vocabulary or an empty
+        or over-long code is invalid."""
+        valid = tokens.well_formed(self.vocab_size, 1 if self.ordered else self.max_tokens, self.max_tokens)
+        ids = tokens.ids[:, : self.max_tokens].clamp(0, self.vocab_size - 1)
+        ids = functional.pad(ids, (0, self.max_tokens - ids.shape[1]))
+        scaled = self.to_actions(self.fsq.to_points(ids), tokens.length)
+        return Decoded(self.scaling.inverse(scaled), valid)
+
+    def loss(self, chunk: Float[Tensor, "B T D"]) -> Loss:
+        """Mean squared error of the scaled actions, read off a random prefix of the code (nested dropout)."""
+        scaled = self.scaling(chunk)
+        points = self.to_points(scaled)
+        length = torch.full((len(chunk),), self.max_tokens, device=chunk.device)
+        if self.ordered and self.training:
+            length = self.prefixes[torch.randint(len(self.prefixes), (len(chunk),)).to(chunk.device)]
+        error = functional.mse_loss(self.to_actions(points, length), scaled)
+        return Loss(error, {"mse": error.detach()})
+
+    def to_points(self, scaled: Float[Tensor, "B T D"]) -> Float[Tensor, "B L d"]:
+        """Grid points of the registers, differentiable."""
+        actions = self.read_action(scaled) + self.action_position
+        both = torch.cat([actions, self.registers.expand(len(scaled), -1, -1)], dim=1)
+        return self.fsq.quantize(self.write_latent(self.encoder(both, self.encoder_mask)[:, self.shape.horizon :]))
+
+    def to_actions(self, points: Float[Tensor, "B L d"], length: Int[Tensor, " B"]) -> Float[Tensor, "B T D"]:
+        """Scaled actions from the first `length` grid points of each row, in a single pass."""
+        kept = torch.arange(self.max_tokens, device=points.device) < length[:, None]  # [B, L]
+        latents = torch.where(kept[..., None], self.read_latent(points), self.mask_token) + self.latent_position
+        memory = self.decoder.remember(latents)
+        return self.write_action(self.decoder(self.queries.expand(len(points), -1, -1), self.decoder_mask, memory))
+
+
+def learned(count: int, width: int) -> nn.Parameter:
+    """`count` learnable vectors."""
+    return nn.Parameter(torch.randn(count, width) * 0.02)
+
+
+def register_mask(horizon: int, registers: int) -> Bool[Tensor, "N N"]:
+    """True where position n may look at m: actions see all actions, a register also the registers up to itself."""
+    mask = causal_mask(horizon + registers)
+    mask[:horizon, :horizon] = True
+    return mask
+
+
+def prefix_lengths(tokens: int) -> list[int]:
+    """The lengths that nested dropout keeps: the powers of two below `tokens`, and all of them."""
+    return [*(2**i for i in range((tokens - 1).bit_length())), tokens]
