@@ -1,0 +1,139 @@
+"""A small convolutional network that learns together with the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from compression_gap.encoders.base import Encoder, EncoderSpec
+from compression_gap.suites.base import Legend
+
+GROUPS = 4
+
+
+@dataclass(frozen=True)
+class ConvolutionalSpec(EncoderSpec):
+    """The shape of the trunk that looks at one camera."""
+
+    channels: tuple[int, ...] = (16, 32)
+    """Channels of the strided convolutions; each halves the picture. The last is a multiple of 4."""
+    blocks: int = 2
+    """Residual blocks at the final resolution."""
+    keypoints: int = 32
+    """Places that the spatial softmax reports."""
+    pooled: int = 4
+    """Height and width of the pooled map beside the keypoints."""
+    width: int = 128
+    """Length of a vector that the policy sees."""
+
+    def __post_init__(self) -> None:
+        if not self.channels or self.channels[-1] % GROUPS:
+            raise ValueError(f"channels must end with a multiple of {GROUPS} (GroupNorm), got {self.channels}")
+
+    def trunk(self, legend: Legend) -> Trunk:
+        """An untrained trunk for one of the suite's cameras."""
+        return Trunk(legend.image_size, self)
+
+
+class Trunk(nn.Module):
+    """Pictures of one camera as one vector: strided convolutions, residual blocks, and two ways to read the map.
+
+    The spatial softmax (Levine et al. 2016, section 5.1) says where a feature is, and the
+    pooled grid what is roughly where.
+    """
+
+    grid: Tensor
+
+    def __init__(self, image_size: int, spec: ConvolutionalSpec) -> None:
+        super().__init__()
+        self.image_size = image_size
+        sizes = zip((3, *spec.channels), spec.channels, strict=False)
+        last = spec.channels[-1]
+        self.stem = nn.Sequential(*(layer for a, b in sizes for layer in (nn.Conv2d(a, b, 3, 2, 1), nn.ReLU())))
+        self.blocks = nn.Sequential(*(Residual(last) for _ in range(spec.blocks)))
+        self.heat = nn.Conv2d(last, spec.keypoints, 1)
+        self.pool = nn.AdaptiveAvgPool2d(spec.pooled)
+        self.width = 2 * spec.keypoints + last * spec.pooled**2
+        line = torch.linspace(-1, 1, -(-image_size // 2 ** len(spec.channels)))
+        grid = torch.stack(torch.meshgrid(line, line, indexing="ij"), dim=-1)
+        self.register_buffer("grid", rearrange(grid, "h w yx -> (h w) yx"), persistent=False)
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+
+    def forward(self, pictures: UInt8[Tensor, "N height width 3"]) -> Float[Tensor, "N width"]:
+        """Raises ValueError if the pictures do not have the size that the trunk was built for."""
+        if pictures.shape[1:] != (self.image_size, self.image_size, 3):
+            raise ValueError(
+                f"the encoder was built for pictures [N, {self.image_size}, {self.image_size}, 3], "
+                f"got {list(pictures.shape)}: use the suite and image size that it was trained with"
+            )
+        maps = self.blocks(self.stem(rearrange(pictures, "n h w c -> n c h w").float() / 127.5 - 1))
+        where = functional.softmax(self.heat(maps).flatten(2), dim=2) @ self.grid
+        return torch.cat([where.flatten(1), self.pool(maps).flatten(1)], dim=1)
+
+
+class Residual(nn.Module):
+    """Two normalised 3x3 convolutions beside the identity (He et al. 2016), with GroupNorm (Wu and He 2018) so that no
+    frame depends on the others of its batch."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.change = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GroupNorm(GROUPS, channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+            nn.GroupNorm(GROUPS, channels),
+        )
+
+    def forward(self, maps: Float[Tensor, "N C h w"]) -> Float[Tensor, "N C h w"]:
+        return functional.relu(maps + self.change(maps))
+
+
+@dataclass(frozen=True)
+class ConvNet(ConvolutionalSpec, kind="convnet"):
+    """A convolutional network trained end to end with the policy, from random weights: one vector a camera."""
+
+    shift: int = 0
+    """Augmentation: in training, pictures move by up to this many pixels each way."""
+
+    def build(self, legend: Legend) -> ConvNetEncoder:
+        return ConvNetEncoder(legend, self)
+
+
+class ConvNetEncoder(Encoder):
+    """One trunk a camera, each read out as one vector. Shifts draw from torch's global generator, in training mode."""
+
+    trained = True
+
+    def __init__(self, legend: Legend, spec: ConvNet) -> None:
+        super().__init__()
+        self.reads, self.vectors, self.width = legend.cameras, len(legend.cameras), spec.width
+        self.shift = spec.shift
+        self.trunks = nn.ModuleList(spec.trunk(legend) for _ in self.reads)
+        self.heads = nn.ModuleList(nn.Linear(trunk.width, spec.width) for trunk in self.trunks)  # type: ignore[arg-type]
+
+    def encode(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N K F"]:
+        pictures = [frames[camera] for camera in self.reads]
+        if self.training and self.shift:
+            pictures = [shifted(one, self.shift) for one in pictures]
+        seen = zip(self.heads, self.trunks, pictures, strict=True)
+        return torch.stack([head(trunk(one)) for head, trunk, one in seen], dim=1)
+
+
+def shifted(pictures: UInt8[Tensor, "N height width 3"], pixels: int) -> UInt8[Tensor, "N height width 3"]:
+    """Each picture moved by its own whole number of pixels within +-`pixels` on both axes; edges repeat.
+
+    After Yarats et al. 2021 (DrQ), section 4.1.
+    """
+    num, height, width, _ = pictures.shape
+    move = torch.randint(-pixels, pixels + 1, (2, num, 1), device=pictures.device)
+    rows = (torch.arange(height, device=pictures.device) + move[0]).clamp(0, height - 1)
+    columns = (torch.arange(width, device=pictures.device) + move[1]).clamp(0, width - 1)
+    each = torch.arange(num, device=pictures.device)
+    return pictures[each[:, None, None], rows[:, :, None], columns[:, None, :]]

@@ -1,0 +1,85 @@
+"""A convolutional network that first learns to see the privileged state, and is then frozen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from compression_gap.encoders.base import Encoder
+from compression_gap.encoders.convnet import ConvolutionalSpec
+from compression_gap.shapes import Loss
+from compression_gap.suites.base import Legend
+
+BEND_MM = 10.0
+"""Where the loss turns from squared to absolute: hidden things must not drown what can be seen."""
+
+
+@dataclass(frozen=True)
+class Supervised(ConvolutionalSpec, kind="supervised"):
+    """A network pretrained on frames of other episodes; its budget decides how well it sees."""
+
+    steps: int = 3000
+    """Optimiser steps of pretraining."""
+
+    @property
+    def pretraining_steps(self) -> int:
+        return self.steps
+
+    def build(self, legend: Legend) -> SupervisedEncoder:
+        return SupervisedEncoder(legend, self)
+
+
+class SupervisedEncoder(Encoder):
+    """One trunk a camera, fused into one vector from which the state is read linearly.
+
+    Before training, `fit` takes the state's scale; `loss` is minimised with gradients, `encode` never makes any.
+    """
+
+    vectors = 1
+    trained = False
+    mean: Tensor
+    std: Tensor
+    scale: Tensor
+
+    def __init__(self, legend: Legend, spec: Supervised) -> None:
+        super().__init__()
+        self.reads, self.width, size = legend.cameras, spec.width, len(legend.state)
+        trunks = [spec.trunk(legend) for _ in self.reads]
+        self.trunks = nn.ModuleList(trunks)
+        self.fuse = nn.Sequential(nn.Linear(sum(trunk.width for trunk in trunks), spec.width), nn.ReLU())
+        self.head = nn.Linear(spec.width, size)
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("std", torch.ones(size))
+        self.register_buffer("scale", torch.tensor(legend.state_scale), persistent=False)
+
+    def fit(self, state: Float[Tensor, "N S"]) -> None:
+        """Takes mean and standard deviation of training states, in the suite's units; called once, before training."""
+        self.mean.copy_(state.mean(dim=0))
+        self.std.copy_(state.std(dim=0))
+
+    def loss(self, frames: Mapping[str, Tensor]) -> Loss:
+        """Huber's loss of the state's errors in millimetres (see `Legend.state_scale`). `frames` holds all cameras and
+        "state" [N, S]."""
+        error = (self._estimate(self._features(frames)) - frames["state"]) / self.scale
+        total = functional.huber_loss(error, torch.zeros_like(error), delta=BEND_MM) / BEND_MM
+        return Loss(total, {"mean absolute error mm": error.detach().abs().mean()})
+
+    @torch.no_grad()
+    def encode(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N 1 F"]:
+        return self._features(frames).unsqueeze(1)
+
+    @torch.no_grad()
+    def estimate_state(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N S"]:
+        return self._estimate(self._features(frames))
+
+    def _features(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N F"]:
+        seen = [trunk(frames[camera]) for trunk, camera in zip(self.trunks, self.reads, strict=True)]
+        return self.fuse(torch.cat(seen, dim=1))
+
+    def _estimate(self, features: Float[Tensor, "N F"]) -> Float[Tensor, "N S"]:
+        return self.mean + self.std * self.head(features)
