@@ -1,0 +1,97 @@
+"""Scripted experts: a task's script reads like its instruction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from compression_gap.suites.base import Expert, Simulators
+from compression_gap.suites.libero.primitives import Arm, Grasp, Moves, Style
+
+NOISE_MEMORY, NOISE = 0.8, 0.12  # Ornstein-Uhlenbeck noise on executed translations: decay a step, standard deviation
+NOISE_TURNING = 0.03
+
+CAN = Grasp(point=(0.0, 0.0, 0.0))
+MOKA_POT = Grasp(point=(0.0, 0.0, 0.035), along=(1.0, 0.0, 0.0))
+STOVE_KNOB = Grasp(point=(0.0, 0.0, 0.035), along=(1.0, 0.0, 0.0))
+
+Script = Callable[[Arm], Moves]
+
+
+def turn_on_the_stove_and_put_the_moka_pot_on_it(arm: Arm) -> Moves:
+    yield from arm.turn("flat_stove_1_button", STOVE_KNOB, joint="flat_stove_1_button.joint", to=0.6)
+    yield from arm.pick("moka_pot_1", MOKA_POT)
+    yield from arm.place("moka_pot_1", on="flat_stove_1_cook_region", height=0.092)
+
+
+def pick_up_the_alphabet_soup_and_place_it_in_the_basket(arm: Arm) -> Moves:
+    yield from arm.pick("alphabet_soup_1", CAN)
+    yield from arm.place("alphabet_soup_1", on="basket_1_contain_region", height=0.02)
+
+
+SCRIPTS: dict[tuple[str, int], Script] = {
+    ("libero_10", 2): turn_on_the_stove_and_put_the_moka_pot_on_it,
+    ("libero_object", 0): pick_up_the_alphabet_soup_and_place_it_in_the_basket,
+}
+
+
+def script_for(suite: str, task: int) -> Script:
+    """The script of a task. Raises ValueError naming the tasks that have one."""
+    if (suite, task) not in SCRIPTS:
+        known = ", ".join(f"{name} {index}" for name, index in SCRIPTS)
+        raise ValueError(f"there is no scripted expert for {suite} task {task} yet; there are scripts for {known}")
+    return SCRIPTS[suite, task]
+
+
+class ScriptedExpert(Expert):
+    """One script in E environments, each in the style of its episode."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._runs: list[_Run] = []
+
+    def begin(self, episodes: Sequence[int]) -> None:
+        self._runs = [_Run(self._script, episode) for episode in episodes]
+
+    def act(self, simulators: Simulators) -> tuple[Float[np.ndarray, "E 7"], Float[np.ndarray, "E 7"]]:
+        seen = simulators.privileged()
+        pairs = [run.act({name: rows[row] for name, rows in seen.items()}) for row, run in enumerate(self._runs)]
+        labels, executed = zip(*pairs, strict=True)
+        return np.stack(labels), np.stack(executed)
+
+    def save(self) -> object:
+        return [(run.episode, tuple(run.seen)) for run in self._runs]
+
+    def restore(self, saved: object) -> None:
+        self._runs = []
+        for episode, seen in saved:  # type: ignore[attr-defined]
+            run = _Run(self._script, episode)
+            for sight in seen:
+                run.act(sight)
+            self._runs.append(run)
+
+
+class _Run:
+    """A script under way. It remembers what it has seen: shown the same again, a new run stands at the same place."""
+
+    def __init__(self, script: Script, episode: int) -> None:
+        self.episode = episode
+        self.seen: list[Mapping[str, np.ndarray]] = []
+        self._rng = np.random.default_rng(episode)
+        self._arm = Arm(Style.draw(self._rng))
+        self._moves = script(self._arm)
+        self._noise = np.zeros(7)
+        self._scale = np.array([NOISE] * 3 + [NOISE_TURNING] * 3 + [0.0])
+
+    def act(self, sight: Mapping[str, np.ndarray]) -> tuple[Float[np.ndarray, "7"], Float[np.ndarray, "7"]]:
+        """(label, executed) for what is seen now."""
+        self.seen.append(sight)
+        self._arm.see = sight
+        label = next(self._moves, None)
+        if label is None:  # the script is over: stay
+            label = self._arm.toward(self._arm.position)
+        fresh = self._rng.normal(size=7) * self._scale
+        self._noise = NOISE_MEMORY * self._noise + np.sqrt(1.0 - NOISE_MEMORY**2) * fresh
+        return label, np.clip(label + self._noise, -1.0, 1.0)

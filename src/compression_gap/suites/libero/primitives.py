@@ -1,0 +1,179 @@
+"""What a scripted arm can do: go, grip, pick, place, turn. Scripts are generators that yield one action a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.spatial.transform import Rotation
+
+Moves = Iterator[Float[np.ndarray, "7"]]
+Point = Float[np.ndarray, "3"]
+
+OPEN, CLOSED = -1.0, 1.0
+METRES, RADIANS = 0.05, 0.5  # what an action of 1 asks for in one step (robosuite's OSC_POSE)
+POINTING_DOWN = np.diag([1.0, -1.0, -1.0])  # the hand's rotation at yaw 0, fingers closing along world y
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one demonstration differs from another."""
+
+    gain: float
+    """Share of the remaining way that is asked for in a step."""
+    speed: float
+    """Largest translation action."""
+    pause: int
+    """Extra steps with closed fingers before lifting."""
+    detour: Point
+    """Offset of the points above things through which the hand passes, in metres."""
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator) -> Style:
+        return cls(
+            gain=rng.uniform(1.8, 2.6),
+            speed=rng.uniform(0.7, 1.0),
+            pause=int(rng.integers(0, 5)),
+            detour=rng.normal(0.0, 0.012, 3),
+        )
+
+
+@dataclass(frozen=True)
+class Grasp:
+    """Where to hold a thing from above, in its own frame."""
+
+    point: tuple[float, float, float]
+    """Where the finger tips go, in metres."""
+    along: tuple[float, float, float] | None = None
+    """The direction along which the fingers close; None for round things, which are held as the hand comes."""
+
+
+class Arm:
+    """One arm as a script sees it: what it sees now (`World.privileged`), and the moves it can make.
+
+    Every move is a generator: it looks at `see`, which is renewed before each step, and yields the action.
+    """
+
+    HOVER = 0.10
+
+    def __init__(self, style: Style) -> None:
+        self.style = style
+        self.see: Mapping[str, np.ndarray] = {}
+        self.fingers = OPEN
+        self.yaw = 0.0
+
+    @property
+    def position(self) -> Point:
+        return self.see["hand.position"]
+
+    @property
+    def yaw_now(self) -> float:
+        rotation = self.see["hand.rotation"] @ POINTING_DOWN
+        return float(np.arctan2(rotation[1, 0], rotation[0, 0]))
+
+    def toward(self, point: Point) -> Float[np.ndarray, "7"]:
+        """The action that takes the finger tips toward a point, and the hand toward `self.yaw`, by feedback."""
+        rotation = Rotation.from_euler("z", self.yaw).as_matrix() @ POINTING_DOWN
+        turn = Rotation.from_matrix(rotation @ self.see["hand.rotation"].T).as_rotvec()
+        shift = self.style.gain * (point - self.position) / METRES
+        shift *= min(1.0, self.style.speed / max(np.abs(shift).max(), 1e-9))
+        return np.clip(np.concatenate([shift, 2.0 * turn / RADIANS, [self.fingers]]), -1.0, 1.0)
+
+    def stay(self, steps: int) -> Moves:
+        """Holds the place where the hand is now."""
+        point = self.position
+        for _ in range(steps):
+            yield self.toward(point)
+
+    def go(self, target: Callable[[], Point], near: float = 0.02, patience: int = 80) -> Moves:
+        """Goes to a point until it is `near` metres or `patience` steps are over."""
+        for _ in range(patience):
+            if np.linalg.norm(target() - self.position) < near:
+                return
+            yield self.toward(target())
+
+    def descend(self, target: Callable[[], Point], near: float = 0.006, patience: int = 60) -> Moves:
+        """Sinks to a point as through a funnel: 8 times as high above it as it is off to the side beyond 6 mm.
+
+        A turn that is still to be made counts as well, 1 mm for 0.03 rad.
+        """
+        for _ in range(patience):
+            off = target() - self.position
+            aside = np.linalg.norm(off[:2]) + abs(self.yaw - self.yaw_now) / 30.0
+            height = float(np.clip(8.0 * (aside - 0.006), 0.0, self.HOVER))
+            if height == 0.0 and abs(off[2]) < near:
+                return
+            yield self.toward(target() + up(height))
+
+    def rise(self, height: float) -> Moves:
+        """Goes straight up."""
+        point = self.position + up(height)
+        yield from self.go(lambda: point, near=0.03)
+
+    def grip(self, fingers: float, steps: int) -> Moves:
+        """Closes or opens the fingers on the spot."""
+        self.fingers = fingers
+        yield from self.stay(steps)
+
+    def reach(self, thing: str, grasp: Grasp) -> Moves:
+        """Brings the open fingers around a thing."""
+
+        def point() -> Point:
+            return self.see[f"{thing}.position"] + self.see[f"{thing}.rotation"] @ grasp.point
+
+        def above() -> Point:
+            return point() + self.style.detour + up(self.HOVER)
+
+        self.fingers = OPEN
+        if grasp.along is not None:
+            x, y, _ = self.see[f"{thing}.rotation"] @ grasp.along
+            self.yaw = nearest_half_turn(np.arctan2(y, x) - np.pi / 2, self.yaw)
+        yield from self.go(above)
+        yield from self.descend(point)
+
+    def pick(self, thing: str, grasp: Grasp, tries: int = 3) -> Moves:
+        """Takes a thing and lifts it; goes back for it if it stays behind."""
+        for _ in range(tries):
+            yield from self.reach(thing, grasp)
+            yield from self.grip(CLOSED, 12 + self.style.pause)
+            before = self.see[f"{thing}.position"][2]
+            yield from self.rise(self.HOVER)
+            if self.see[f"{thing}.position"][2] > before + self.HOVER / 3:
+                return
+
+    def place(self, thing: str, on: str, height: float, hover: float = HOVER) -> Moves:
+        """Brings what it holds to `height` above the middle of a site, and lets go."""
+
+        def point() -> Point:
+            return self.position + self.see[f"{on}.position"] + up(height) - self.see[f"{thing}.position"]
+
+        yield from self.go(lambda: point() + self.style.detour + up(hover))
+        yield from self.descend(point)
+        yield from self.grip(OPEN, 10)
+        yield from self.rise(self.HOVER)
+
+    def turn(self, knob: str, grasp: Grasp, joint: str, to: float, patience: int = 80) -> Moves:
+        """Holds a knob from above and turns until its joint has reached an angle (rad), then lets go."""
+        yield from self.reach(knob, grasp)
+        yield from self.grip(CLOSED, 10 + self.style.pause)
+        for _ in range(patience):
+            left = to - self.see[joint]
+            if left <= 0.0:
+                break
+            self.yaw = self.yaw_now + min(left + 0.2, 0.5)
+            yield self.toward(self.see[f"{knob}.position"] + self.see[f"{knob}.rotation"] @ grasp.point)
+        yield from self.grip(OPEN, 8)
+        yield from self.rise(self.HOVER)
+        self.yaw = 0.0
+
+
+def up(height: float) -> Point:
+    """A step of `height` metres upwards."""
+    return np.array([0.0, 0.0, height])
+
+
+def nearest_half_turn(yaw: float, to: float) -> float:
+    """Of the yaws that grasp alike (half turns apart), the one nearest to `to`."""
+    return yaw - np.pi * np.round((yaw - to) / np.pi)
