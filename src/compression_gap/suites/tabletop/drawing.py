@@ -25,9 +25,9 @@ RIM, HOLE, BAR, FINGER, SHADOW = (244, 244, 238), (74, 68, 62), (120, 120, 126),
 RIM_HALF, HOLE_HALF, BAR_HALF, FINGER_HALF = (38.0, 23.0), (32.0, 17.0), 3.0, (9.0, 4.0)
 FINGER_TOP = 20.0
 LIGHT, SHADE = (0.35, -0.25), 0.4
-"""A shadow lies LIGHT mm aside for every mm of height, which shows how high a thing is, and takes SHADE of the light."""
-TILE = 32
-"""Frames painted together: as many as stay in a core's cache."""
+"""A shadow takes SHADE of the light and lies LIGHT mm aside for every mm of height, which shows how high a thing is."""
+TILE = 256
+"""Frames painted together: few enough to stay in the cache."""
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Camera:
             return cls(scenes[:, :3] + (0, 0, WRIST_HEIGHT), scenes[:, 3], WRIST_SLOPE)
         return cls(np.tile((0, 0, TOP_HEIGHT), (len(scenes), 1)), np.zeros(len(scenes)), TOP_SLOPE)
 
-    def paint(self, canvas: Float[np.ndarray, "N 3 size size"], thing: Rectangle) -> None:
+    def paint(self, canvas: UInt8[np.ndarray, "N 3 size size"], thing: Rectangle) -> None:
         """Blends a rectangle into the pictures it is seen in, touching only the square around it.
 
         A pixel's coverage is the product of what its signed distances to the two pairs of edges leave of it.
@@ -87,9 +87,12 @@ class Camera:
         colour = np.broadcast_to(np.asarray(thing.colour, np.float32), (len(canvas), 3))[seen]
         windows = sliding_window_view(canvas, (side, side), axis=(2, 3), writeable=True)  # type: ignore[call-overload]
         place = seen, slice(None), origin[:, 1], origin[:, 0]
-        patch = windows[place]
-        patch += cover[:, None] * (colour[:, :, None, None] - patch)
-        windows[place] = patch
+        patch = windows[place].astype(np.float32)
+        blend = colour[:, :, None, None] - patch
+        blend *= cover[:, None]
+        patch += blend
+        patch += np.float32(0.5)
+        windows[place] = patch.astype(np.uint8)
 
 
 def _within(
@@ -104,7 +107,7 @@ def _within(
 
 
 def things(scenes: Float[np.ndarray, "N scene"], camera: str) -> Iterator[Rectangle]:
-    """What there is to see, from back to front. The bar between the fingers carries the wrist camera: it sees no bar."""
+    """What there is to see, from back to front. The wrist camera hangs on the bar between the fingers, unseen."""
     gripper, opening, blocks, slot = scenes[:, :4], scenes[:, 4], scenes[:, 5:17].reshape(-1, 3, 4), scenes[:, 17:]
     num = len(scenes)
     ground = np.concatenate([slot[:, :2], np.zeros((num, 1))], axis=1)
@@ -139,10 +142,10 @@ def draw(scenes: Float[np.ndarray, "N scene"], camera: str, size: int) -> UInt8[
     pictures = np.empty((len(scenes), size, size, 3), np.uint8)
     for start in range(0, len(scenes), TILE):
         tile = scenes[start : start + TILE]
-        canvas = np.empty((len(tile), 3, size, size), np.float32)
+        canvas = np.empty((len(tile), 3, size, size), np.uint8)
         canvas[:] = np.reshape(TABLE, (3, 1, 1))
         view = Camera.named(camera, tile)
         for thing in things(tile, camera):
             view.paint(canvas, thing)
-        pictures[start : start + TILE] = (canvas + np.float32(0.5)).astype(np.uint8).transpose(0, 2, 3, 1)
+        pictures[start : start + TILE] = canvas.transpose(0, 2, 3, 1)
     return pictures

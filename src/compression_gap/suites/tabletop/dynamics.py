@@ -115,9 +115,9 @@ Draw = Callable[[np.ndarray, str], UInt8[np.ndarray, "N height width 3"]]
 class TableSimulators(Simulators):
     """E tables on which the block named by `task` is to be put into the slot.
 
-    An episode ends when the task's block has been lifted and is let go, wherever that is: a release far from the slot is a
-    placing with a large error. A block that was grasped but not lifted may be let go and grasped again, and so may a wrong
-    block at any height. A released block drops straight down.
+    An episode ends when the task's block has been lifted and is let go, wherever that is: a release far from the slot
+    is a placing with a large error. A block that was grasped but not lifted may be let go and grasped again, and so may
+    a wrong block at any height. A released block drops straight down.
     """
 
     def __init__(self, task: int, num: int, tolerance_mm: float, cameras: Sequence[str], draw: Draw) -> None:
@@ -219,7 +219,7 @@ class TableSimulators(Simulators):
         return self._world.done.copy()
 
     def outcome(self) -> dict[str, np.ndarray]:
-        """"error_mm" is the larger of "grasp_error_mm" and "place_error_mm"; each is inf before it happened."""
+        """ "error_mm" is the larger of "grasp_error_mm" and "place_error_mm"; each is inf before it happened."""
         grasp, place = self._world.grasp_error.copy(), self._world.place_error.copy()
         error = np.maximum(grasp, place)
         success = error <= self.tolerance_mm

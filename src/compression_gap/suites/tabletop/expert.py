@@ -22,6 +22,7 @@ from compression_gap.suites.tabletop.dynamics import (
     pose_error,
     rotate,
 )
+from compression_gap.suites.tabletop.streams import stream
 
 GRASP_Z = 5.0
 HOVER = 60.0
@@ -36,7 +37,6 @@ LONG = 100.0
 """Approaches from farther than this are bent by the whole style's angle, and nearer ones by less."""
 NOISE = 0.12
 PAUSE_CHANCE, PAUSE_STEPS, PAUSE_WITHIN = 0.2, (2, 5), 80
-STREAM = 4
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Style:
         num = len(episodes)
         numbers, noise = np.empty((num, 6)), np.empty((num, steps, 4))
         for row, episode in enumerate(episodes):
-            rng = np.random.Generator(np.random.Philox(key=[STREAM << 32 | task, episode]))
+            rng = stream("style", task, episode)
             numbers[row], noise[row] = rng.random(6), rng.standard_normal((steps, 4))
         gain, speed, bend, chance, start, length = numbers.T
         begin = np.floor(start * PAUSE_WITHIN)
         low, high = PAUSE_STEPS
         end = begin + (chance < PAUSE_CHANCE) * np.floor(low + (high - low) * length)
         pause = np.stack([begin, end], axis=1).astype(int)
-        return cls(0.35 + 0.15 * gain, 0.8 + 0.2 * speed, bend - 0.5, pause, NOISE * noise)
+        return cls(0.3 + 0.15 * gain, 0.7 + 0.3 * speed, bend - 0.5, pause, NOISE * noise)
 
 
 class TableExpert(Expert):

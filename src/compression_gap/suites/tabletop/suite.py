@@ -10,17 +10,18 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from compression_gap.config import closest
-from compression_gap.suites.base import Legend, States, Suite, SuiteSpec
+from compression_gap.suites.base import Legend, States, Suite, SuiteCost, SuiteSpec
 from compression_gap.suites.tabletop import drawing
 from compression_gap.suites.tabletop.dynamics import COLOURS, DEGREES_PER_MM, STEP_MM, STEP_RAD, TableSimulators
 from compression_gap.suites.tabletop.expert import TableExpert
+from compression_gap.suites.tabletop.streams import stream
 
+PROTOCOLS = ("demonstrations", "development", "test")
 PLACES = 150.0
 """Blocks, slot and gripper begin within +-PLACES of the table's centre."""
 DISTANCE = 80.0
 """Between the centres of blocks and slot, so that they do not overlap at any yaw."""
-START_HEIGHT = (80.0, 140.0)
-STREAMS = {"demonstrations": 1, "development": 2, "test": 3}
+GRIPPER_LOW, GRIPPER_HIGH = (-PLACES, -PLACES, 80.0, -np.pi / 2), (PLACES, PLACES, 140.0, np.pi / 2)
 ANGLE_SCALE = 2 * float(np.radians(DEGREES_PER_MM))
 """The change of cos 2 yaw or sin 2 yaw for the yaw that counts as one millimetre."""
 
@@ -44,6 +45,18 @@ class Tabletop(SuiteSpec, kind="tabletop", version=1):
     def build(self) -> TabletopSuite:
         return TabletopSuite(self)
 
+    @property
+    def num_tasks(self) -> int:
+        return len(COLOURS)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        return drawing.CAMERAS
+
+    @property
+    def cost(self) -> SuiteCost:
+        return SuiteCost(episode=0.002, picture=0.0002, rollout=0.05)
+
 
 class TabletopSuite(Suite):
     """Three tasks, one for each colour of block.
@@ -57,14 +70,15 @@ class TabletopSuite(Suite):
 
     def __init__(self, spec: Tabletop) -> None:
         self.spec = spec
-        block = ("x mm", "y mm", "z mm", "cos 2 yaw", "sin 2 yaw")
+        pose = ("x mm", "y mm", "z mm", "cos 2 yaw", "sin 2 yaw")
+        flat = (*pose[:2], *pose[3:])
+        scale = (1.0, 1.0, 1.0, ANGLE_SCALE, ANGLE_SCALE)
         self.legend = Legend(
             cameras=drawing.CAMERAS,
             image_size=spec.image_size,
-            proprioception=(*block, "finger opening mm"),
-            state=tuple(f"{colour} block {value}" for colour in COLOURS for value in block)
-            + ("slot x mm", "slot y mm", "slot cos 2 yaw", "slot sin 2 yaw"),
-            state_scale=(1.0, 1.0, 1.0, ANGLE_SCALE, ANGLE_SCALE) * 3 + (1.0, 1.0, ANGLE_SCALE, ANGLE_SCALE),
+            proprioception=(*pose, "finger opening mm"),
+            state=(*(f"{thing} {value}" for thing in COLOURS for value in pose), *(f"slot {value}" for value in flat)),
+            state_scale=scale * 3 + (*scale[:2], *scale[3:]),
             action=("x", "y", "z", "roll (unused)", "pitch (unused)", "yaw", "gripper (-1 opens, +1 closes)"),
             action_scale=(STEP_MM,) * 3 + (float(np.degrees(STEP_RAD)),) * 3 + (1.0,),
             action_low=(-1.0,) * 7,
@@ -72,7 +86,7 @@ class TabletopSuite(Suite):
             gripper=(6,),
             control_hz=20.0,
             max_steps=160,
-            protocols=tuple(STREAMS),
+            protocols=PROTOCOLS,
             tolerances_mm=(2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0),
         )
 
@@ -82,19 +96,17 @@ class TabletopSuite(Suite):
         Raises ValueError for an unknown task or protocol, or an index below 0.
         """
         self._check_task(task)
-        if protocol not in STREAMS:
-            raise ValueError(f"tabletop has no protocol {protocol!r}; {closest(protocol, STREAMS)}")
+        if protocol not in PROTOCOLS:
+            raise ValueError(f"tabletop has no protocol {protocol!r}; {closest(protocol, PROTOCOLS)}")
         if any(index < 0 for index in indices):
             raise ValueError(f"tabletop's initial states are numbered from 0, got {min(indices)}")
-        states = {"gripper": np.empty((len(indices), 4)), "poses": np.empty((len(indices), 4, 3))}
+        gripper, poses = np.empty((len(indices), 4)), np.empty((len(indices), 4, 3))
         for row, index in enumerate(indices):
-            rng = np.random.Generator(np.random.Philox(key=[STREAMS[protocol] << 32 | task, index]))
-            states["poses"][row, :, :2] = _apart(rng)
-            states["poses"][row, :, 2] = rng.uniform(-np.pi / 2, np.pi / 2, 4)
-            low, high = (-PLACES, -PLACES, START_HEIGHT[0], -np.pi / 2), (PLACES, PLACES, START_HEIGHT[1], np.pi / 2)
-            states["gripper"][row] = rng.uniform(low, high)
-        poses = states.pop("poses")
-        return states | {"blocks": poses[:, :3].copy(), "slot": poses[:, 3].copy()}
+            rng = stream(protocol, task, index)
+            poses[row, :, :2] = _apart(rng)
+            poses[row, :, 2] = rng.uniform(-np.pi / 2, np.pi / 2, 4)
+            gripper[row] = rng.uniform(GRIPPER_LOW, GRIPPER_HIGH)
+        return {"gripper": gripper, "blocks": poses[:, :3].copy(), "slot": poses[:, 3].copy()}
 
     def simulators(self, task: int, num: int) -> TableSimulators:
         self._check_task(task)
