@@ -21,7 +21,7 @@ UNEQUAL = (0.09, 0.96, 0.02, 0.73)
 
 
 def welch(cells: Cells) -> tuple[float, float]:
-    points = contrast(cells, [-1, 1, 1, -1])
+    points = contrast(cells, [-1.0, 1.0, 1.0, -1.0])
     assert points.low is not None
     assert points.high is not None
     return points.low, points.high

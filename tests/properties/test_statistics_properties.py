@@ -89,7 +89,7 @@ def test_intervals_are_finite_and_have_a_width(outcomes: Outcomes, unit: Unit) -
 @given(st.lists(cells(), min_size=4, max_size=4), units)
 @settings(deadline=None)
 def test_a_higher_level_is_wider(four: list[Outcomes], unit: Unit) -> None:
-    narrow, wide = (contrast(four, [-1, 1, 1, -1], unit=unit, level=level) for level in (0.8, 0.95))
+    narrow, wide = (contrast(four, [-1.0, 1.0, 1.0, -1.0], unit=unit, level=level) for level in (0.8, 0.95))
     assert narrow.low is not None
     assert narrow.high is not None
     assert wide.low is not None

@@ -21,7 +21,7 @@ from compression_gap.statistics import (
 
 
 def counts(*successes: int, episodes: int = 100) -> Outcomes:
-    return Outcomes.from_counts(np.array(successes), episodes)
+    return Outcomes.from_counts(np.array(successes, dtype=np.int64), episodes)
 
 
 def bounds(estimate: Estimate) -> tuple[float, float]:
@@ -154,13 +154,13 @@ def test_curve_tells_where_the_gap_turns() -> None:
         gap(continuous=(weak, strong), discrete=(flat, flat)),
         gap(continuous=(flat, flat), discrete=(weak, strong)),
     )
-    curve = GapCurve((4, 6, 8, 10, 12), (ahead, ahead, ahead, behind, behind), primary=8)
+    curve = GapCurve((4.0, 6.0, 8.0, 10.0, 12.0), (ahead, ahead, ahead, behind, behind), primary=8.0)
     assert curve.stretches == ((Verdict.RESOLVED, 4, 8), (Verdict.REVERSED, 10, 12))
     assert curve.words.startswith("At 8 mm resolved with 3 seeds: 40.0 points [")
     assert curve.words.endswith("Elsewhere, unadjusted: reversed from 10 mm up.")
-    for bad in [{"primary": 5}, {"tolerances": (4, 6, 8, 12, 10)}, {"gaps": (ahead,)}]:
+    for bad in [{"primary": 5.0}, {"tolerances": (4.0, 6.0, 8.0, 12.0, 10.0)}, {"gaps": (ahead,)}]:
         with pytest.raises(ValueError, match="GapCurve: expected rising tolerances"):
-            GapCurve(**{"tolerances": curve.tolerances, "gaps": curve.gaps, "primary": 8} | bad)
+            GapCurve(**{"tolerances": curve.tolerances, "gaps": curve.gaps, "primary": 8.0} | bad)
 
 
 def test_counts_that_cannot_be_are_refused() -> None:
@@ -168,6 +168,12 @@ def test_counts_that_cannot_be_are_refused() -> None:
         Outcomes.from_counts(np.array([3, 4]), np.array([10, 12]))
     with pytest.raises(ValueError, match="successes <= episodes"):
         counts(101)
+    for refused in [
+        lambda: Outcomes(np.array([[0.3], [0.4]]), np.array([100])),
+        lambda: Outcomes.from_episodes(np.array([[0.3, 0.4]])),
+    ]:
+        with pytest.raises((ValueError, TypeError), match=r"whole numbers|booleans|Type-check error"):
+            refused()
     with pytest.raises(ValueError, match="at least one of each"):
         counts()
     with pytest.raises(ValueError, match="label per episode"):
@@ -186,26 +192,28 @@ def test_power_is_that_of_the_noncentral_t_table() -> None:
         (4, 100): [0.25, 0.43, 0.58, 0.69, 0.78, 0.89, 0.95],
     }
     for (seed_sd, episodes), row in table.items():
-        found = [power(15, seed_sd=seed_sd, seeds=seeds, episodes=episodes) for seeds in (2, 3, 4, 5, 6, 8, 10)]
+        found = [
+            power(15.0, seed_sd=float(seed_sd), seeds=seeds, episodes=episodes) for seeds in (2, 3, 4, 5, 6, 8, 10)
+        ]
         assert found == pytest.approx(row, abs=0.02)
 
 
 def test_power_without_effect_is_the_false_alarm_rate() -> None:
-    assert power(0, seed_sd=4, seeds=3, episodes=100) == pytest.approx(0.05)
+    assert power(0.0, seed_sd=4.0, seeds=3, episodes=100) == pytest.approx(0.05)
 
 
 def test_seeds_needed() -> None:
-    found = [seeds_needed(15, seed_sd=sd, episodes=n) for n in (500, 250, 100) for sd in (3, 4, 5)]
+    found = [seeds_needed(15.0, seed_sd=float(sd), episodes=n) for n in (500, 250, 100) for sd in (3, 4, 5)]
     assert found == [4, 5, 7, 5, 6, 8, 7, 9, 10]
-    assert seeds_needed(10, seed_sd=4, episodes=500, target=0.84) == 8
+    assert seeds_needed(10.0, seed_sd=4.0, episodes=500, target=0.84) == 8
     with pytest.raises(ValueError, match="effect other than 0"):
-        seeds_needed(0, seed_sd=4, episodes=500)
+        seeds_needed(0.0, seed_sd=4.0, episodes=500)
     with pytest.raises(ValueError, match="at least 2 seeds"):
-        power(15, seed_sd=4, seeds=1, episodes=500)
+        power(15.0, seed_sd=4.0, seeds=1, episodes=500)
 
 
 def test_points_stay_where_rates_can_be() -> None:
     wild = counts(0, 100)
     assert bounds(cell(wild)) == (0, 100)
     assert bounds(gain(wild, wild)) == (-100, 100)
-    assert bounds(contrast([wild] * 4, [-1, 1, 1, -1])) == (-200, 200)
+    assert bounds(contrast([wild] * 4, [-1.0, 1.0, 1.0, -1.0])) == (-200, 200)

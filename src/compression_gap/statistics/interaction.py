@@ -73,7 +73,7 @@ def gap(*, continuous: tuple[Outcomes, Outcomes], discrete: tuple[Outcomes, Outc
     Raises ValueError if the four cells were not judged on the same number of episodes.
     """
     arms = {"continuous": continuous, "discrete": discrete}
-    cells, weights = [*continuous, *discrete], [-1, 1, 1, -1]
+    cells, weights = [*continuous, *discrete], [-1.0, 1.0, 1.0, -1.0]
     return Gap(
         points=contrast(cells, weights, unit="points", level=level),
         log_odds=contrast(cells, weights, unit="log-odds", level=level),

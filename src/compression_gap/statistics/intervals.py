@@ -80,12 +80,12 @@ def contrast(
 
 def cell(outcomes: Outcomes, *, unit: Unit = "points", level: float = LEVEL) -> Estimate:
     """Success of one cell."""
-    return contrast([outcomes], [1], unit=unit, level=level)
+    return contrast([outcomes], [1.0], unit=unit, level=level)
 
 
 def gain(weak: Outcomes, strong: Outcomes, *, unit: Unit = "points", level: float = LEVEL) -> Estimate:
     """What the upgrade brings: strong minus weak."""
-    return contrast([strong, weak], [1, -1], unit=unit, level=level)
+    return contrast([strong, weak], [1.0, -1.0], unit=unit, level=level)
 
 
 def wilson(outcomes: Outcomes, *, level: float = LEVEL) -> Estimate:

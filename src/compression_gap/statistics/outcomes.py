@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Self, assert_never
+from typing import Literal, assert_never
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, Shaped
@@ -35,9 +35,15 @@ class Outcomes:
                 f"Outcomes: expected successes [seeds, strata] and episodes [strata], at least one of each; "
                 f"got shapes {self.successes.shape} and {self.episodes.shape}"
             )
-        if (self.episodes < 1).any() or (self.successes < 0).any() or (self.successes > self.episodes).any():
+        whole = all(np.issubdtype(counts.dtype, np.integer) for counts in (self.successes, self.episodes))
+        if (
+            not whole
+            or (self.episodes < 1).any()
+            or (self.successes < 0).any()
+            or (self.successes > self.episodes).any()
+        ):
             raise ValueError(
-                f"Outcomes: expected 0 <= successes <= episodes and at least one episode; "
+                f"Outcomes: expected whole numbers 0 <= successes <= episodes and at least one episode; "
                 f"got {self.successes.tolist()} of {self.episodes.tolist()}"
             )
 
@@ -48,7 +54,7 @@ class Outcomes:
         episodes: int | Integer[np.ndarray, " seeds"],
         *,
         trained: bool = True,
-    ) -> Self:
+    ) -> Outcomes:
         """From k of n per seed; raises ValueError if n differs between seeds."""
         sizes = np.unique(episodes)
         if sizes.size != 1:
@@ -65,15 +71,15 @@ class Outcomes:
         strata: Shaped[np.ndarray, " episodes"] | None = None,
         *,
         trained: bool = True,
-    ) -> Self:
+    ) -> Outcomes:
         """From one boolean per episode; column i is the same initial state for every seed and cell.
 
         strata: a label per column, such as the task; without it the evaluation is one stratum.
         """
-        if success.ndim != 2 or (strata is not None and strata.shape != success.shape[1:]):
+        if success.dtype != bool or success.ndim != 2 or (strata is not None and strata.shape != success.shape[1:]):
             raise ValueError(
-                f"Outcomes: expected success [seeds, episodes] and one stratum label per episode; "
-                f"got shapes {success.shape} and {None if strata is None else strata.shape}"
+                f"Outcomes: expected booleans [seeds, episodes] and one stratum label per episode; "
+                f"got {success.dtype} {success.shape} and {None if strata is None else strata.shape}"
             )
         _, column = np.unique(np.zeros(success.shape[1]) if strata is None else strata, return_inverse=True)
         member = np.eye(column.max(initial=0) + 1, dtype=np.int64)[column]  # [episodes, strata]
