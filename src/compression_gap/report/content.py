@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Convergence = Literal["converged", "undertrained", "overfitted", "not measured"]
-SMOKE_TEST_SEEDS = 2
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Measured:
     high: float | None = None
     """Upper end of the 95 % interval."""
     over: str = "training seeds"
-    """What the interval is over: `training seeds`, `episodes` (a statement about these checkpoints only), `frames`, ..."""
+    """What the interval is over: `training seeds`, `episodes` (about these checkpoints only), `frames`, ..."""
     kind: Literal["estimate", "upper bound", "lower bound", "reference"] = "estimate"
     """A reference may be passed: codebook replay is no ceiling on what a policy can do with that codebook."""
 
@@ -81,7 +80,7 @@ class Interaction:
     log_odds: Curve
     """The same contrast in log-odds, which floors and ceilings bend less."""
     flags: tuple[str, ...]
-    """Along the tolerances: `floor` or `ceiling` or `floor and ceiling` where a cell is below 10 % or above 90 %, else empty."""
+    """Along the tolerances: `floor` (a cell below 10 %), `ceiling` (above 90 %), `floor and ceiling`, or empty."""
 
     @property
     def arm(self) -> str:
@@ -255,8 +254,8 @@ class ReportContent:
 
 
 def arm_name(method: str, decoding: str) -> str:
-    """`OAT 8x1000, greedy`; a continuous method has no decoding and keeps its name."""
-    return f"{method}, {decoding}" if decoding else method
+    """`OAT 8x1000 (greedy)`; a continuous method has no decoding and keeps its name."""
+    return f"{method} ({decoding})" if decoding else method
 
 
 def _plain(value: Any) -> Any:

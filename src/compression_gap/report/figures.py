@@ -1,0 +1,295 @@
+"""The report's figures: content in, inline SVG out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from markupsafe import Markup
+
+from compression_gap.report.content import Ladder, LossCurve, Measured, ReportContent, TokenizerRow
+from compression_gap.report.svg import SHAPES, Axis, Panel, Point, legend, linear, logarithmic
+from compression_gap.report.words import bounded, percent, points, sign, signed, verdict
+
+COLOURS = 6
+CURVE_POINTS = 150
+NO_LEGEND = Markup("")
+LOSSES = (("codebook", "codebook_loss"), ("policy and data", "policy_loss"), ("encoder", "encoder_loss"))
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Drawings that are read together."""
+
+    key: str
+    """The template keeps its title and its caption under this name."""
+    panels: tuple[tuple[str, Markup], ...]
+    """Heading and drawing; side by side where the page is wide enough."""
+    legend: Markup = NO_LEGEND
+
+
+def figures(content: ReportContent) -> tuple[Figure, ...]:
+    """Every figure whose numbers are there, in reading order."""
+    made = (make(content) for make in (slopes, gap, tolerances, ladders, tokenizers, losses))
+    return tuple(figure for figure in made if figure is not None)
+
+
+def slopes(content: ReportContent) -> Figure | None:
+    """The factorial: success against encoder, one line an arm, at the primary tolerance."""
+    if not content.cells:
+        return None
+    at, encoders, look = content.primary, content.encoder_order, _Look(content)
+    ticks = tuple((float(i), _encoder_label(content, name)) for i, name in enumerate(encoders))
+    x = Axis(-0.35, len(encoders) - 0.65, ticks)
+    panel = Panel(560, 370, x, linear(0, 100, label="success, %"), bottom=44)
+    for number, arm in enumerate(content.arms):
+        shift = 0.075 * (number - (len(content.arms) - 1) / 2)
+        cells = [(i + shift, cell) for i, name in enumerate(encoders) if (cell := content.cell(arm, name))]
+        panel.line([(where, cell.success[at].value) for where, cell in cells], look.style(arm))
+        for where, cell in cells:
+            for seed in cell.per_seed:
+                panel.mark(
+                    (where + 0.03, seed[at]), "circle", f"seed {look.colour(arm)}", f"{seed[at]:.0f} %", radius=2
+                )
+            panel.whisker(where, *_ends(bounded(cell.success[at])), look.style(arm))
+            tip = f"{arm} on {cell.encoder}: {percent(cell.success[at])} %, {cell.convergence}"
+            panel.mark((where, cell.success[at].value), look.shape(arm), look.style(arm), tip)
+    where = "" if content.primary_tolerance_mm is None else f" at {content.columns[at]}"
+    return Figure(
+        "factorial",
+        (("", panel.svg(f"Success against encoder{where}: " + "; ".join(_slope_words(content)))),),
+        legend((arm, look.shape(arm), look.style(arm)) for arm in content.arms),
+    )
+
+
+def gap(content: ReportContent) -> Figure | None:
+    """Every interaction along the tolerances."""
+    if len(content.tolerances_mm) < 2 or not content.interactions:
+        return None
+    everything = [end for row in content.interactions for number in row.points for end in _ends(number)]
+    x, look = _tolerance_axis(content), _Look(content)
+    y = linear(min(0, *everything), max(0, *everything), label="gap, points", count=5)
+    panels = []
+    for row in content.interactions:
+        panel, style = Panel(380, 270, x, y), look.colour(row.arm)
+        _primary_rule(panel, content)
+        panel.rule(y=0, style="zero")
+        values = list(zip(content.tolerances_mm, row.points, row.flags, strict=True))
+        panel.band([(t, _ends(n)[0]) for t, n, _ in values], [(t, _ends(n)[1]) for t, n, _ in values], style)
+        panel.line([(t, n.value) for t, n, _ in values], style)
+        for tolerance, number, flag in values:
+            hollow = " hollow" if sign(number) == "not resolved" else ""
+            tip = f"{tolerance:g} mm: {points(number)} points, {sign(number)}" + (f", {flag}" if flag else "")
+            panel.mark((tolerance, number.value), "circle", style + hollow, tip, radius=4)
+            if flag:
+                symbol = {"floor": "▾", "ceiling": "▴"}.get(flag, "◆")
+                panel.text(panel.x(tolerance), panel.bottom - 4, symbol, "tick faint")
+        said = ", ".join(f"{t:g} mm {points(n)}" for t, n, _ in values)
+        heading = f"{row.continuous} against {row.arm}: {verdict(content, row).words}"
+        panels.append((heading, panel.svg(f"{heading}. Gap in points: {said}")))
+    return Figure(
+        "gap",
+        tuple(panels),
+    )
+
+
+def tolerances(content: ReportContent) -> Figure | None:
+    """Success against tolerance for every cell: where the sign of the gap comes from."""
+    if len(content.tolerances_mm) < 2:
+        return None
+    look, panels = _Look(content), []
+    for arm in content.arms:
+        panel = Panel(380, 250, _tolerance_axis(content), linear(0, 100, label="success, %"))
+        _primary_rule(panel, content)
+        cells = [(i, cell) for i, name in enumerate(content.encoder_order) if (cell := content.cell(arm, name))]
+        for rank, cell in cells:
+            style = f"{look.colour(arm)} rank{rank % 3}"
+            curve = list(zip(content.tolerances_mm, cell.success, strict=True))
+            panel.line([(t, n.value) for t, n in curve], style)
+            for tolerance, number in curve:
+                tip = f"{cell.encoder}, {tolerance:g} mm: {percent(number)} %"
+                panel.mark((tolerance, number.value), SHAPES[rank % 4], style, tip, radius=3.2)
+        panels.append(
+            (arm, panel.svg(f"Success of {arm} against tolerance on {', '.join(c.encoder for _, c in cells)}"))
+        )
+    return Figure(
+        "tolerances",
+        tuple(panels),
+        legend((name, SHAPES[i % 4], f"neutral rank{i % 3}") for i, name in enumerate(content.encoder_order)),
+    )
+
+
+def ladders(content: ReportContent) -> Figure | None:
+    """From the expert down to each cell: which part lost how much."""
+    panels = []
+    for arm, group in groupby(content.ladders, key=lambda ladder: ladder.arm):
+        rows = list(group)
+        axis = linear(0, 100, label="success, %")
+        panel = Panel(380, 50 + 48 * len(rows), axis, Axis(0, 1), left=58, right=36, top=4, bottom=42)
+        for value, _ in axis.ticks:
+            panel.rule(x=value, style="grid")
+        for index, ladder in enumerate(rows):
+            _ladder_row(panel, ladder, 8 + 48 * index)
+        panels.append((arm, panel.svg(f"Ladder of {arm}: " + "; ".join(_ladder_words(row) for row in rows))))
+    if not panels:
+        return None
+    return Figure(
+        "ladder",
+        tuple(panels),
+        legend((name, "square", f"s{index} bare") for index, (name, _) in enumerate(LOSSES)),
+    )
+
+
+def tokenizers(content: ReportContent) -> Figure | None:
+    """Rate and distortion: nominal and realised bits against reconstruction error."""
+    rows = [(row, row.error_mm) for row in content.tokenizers if row.error_mm is not None]
+    if not rows:
+        return None
+    rates = [bits for row, _ in rows for bits, _, _ in _rates(row)]
+    x = logarithmic(min(rates) * 0.7, max(rates) * 1.5, label="bits a chunk")
+    y = linear(0, 1.2 * max(error.value for _, error in rows), label="reconstruction error, mm", count=4)
+    panel = Panel(560, 300, x, y)
+    look = _Look(content)
+    for row, error in rows:
+        style, found = look.colour(row.name), _rates(row)
+        panel.line([(min(bits for bits, _, _ in found), error.value), (row.nominal_bits, error.value)], f"{style} thin")
+        for bits, shape, name in found:
+            hollow = "" if name == "code length" else " hollow"
+            panel.mark((bits, error.value), shape, style + hollow, f"{row.name}, {name}: {bits:.1f} bits")
+        replay = f", replay {row.replay[content.primary].value:.0f} %" if row.replay else ""
+        left = found[-1][0]
+        near_right = x.fraction(left) > 0.55
+        panel.text(
+            panel.x(left), panel.y(error.value) - 11, row.name + replay, "note", "end" if near_right else "start"
+        )
+    said = "; ".join(f"{row.name}: nominal {row.nominal_bits:.1f} bits, error {e.value:.2f} mm" for row, e in rows)
+    return Figure(
+        "tokenizers",
+        (("", panel.svg(said)),),
+        legend(
+            (
+                ("held-out code length", "circle", "neutral thin"),
+                ("sum of marginals", "diamond", "neutral thin hollow"),
+                ("nominal", "bar", "neutral thin hollow"),
+            )
+        ),
+    )
+
+
+def losses(content: ReportContent) -> Figure | None:
+    """Training and held-out loss of every arm."""
+    panels = []
+    for arm in dict.fromkeys(curve.arm for curve in content.losses):
+        curves = [curve for curve in content.losses if curve.arm == arm]
+        values = [v for c in curves for v in c.train + c.held_out if math.isfinite(v)]
+        if not values:
+            continue
+        last = max(step for c in curves for step in c.train_steps + c.held_out_steps)
+        y = logarithmic(min(values), max(values)) if min(values) > 0 else linear(min(values), max(values), count=4)
+        panel = Panel(250, 170, linear(0, max(last, 1), count=3), y, left=42, top=8, bottom=26)
+        for curve in curves:
+            panel.line(_thinned(curve.train_steps, curve.train), "s0 thin")
+            panel.line(_thinned(curve.held_out_steps, curve.held_out), "s1")
+        panels.append((arm, panel.svg(f"Loss of {arm}. Held out, last: {_last_held_out(curves)}")))
+    if not panels:
+        return None
+    return Figure(
+        "losses",
+        tuple(panels),
+        legend((("training", "", "s0 thin"), ("held-out demonstrations", "", "s1"))),
+    )
+
+
+class _Look:
+    """Colour and marker say the method, a dashed line and a hollow marker its further decodings."""
+
+    def __init__(self, content: ReportContent) -> None:
+        self._decodings: dict[str, list[str]] = {}
+        for cell in content.cells:
+            arms = self._decodings.setdefault(cell.method, [])
+            if cell.arm not in arms:
+                arms.append(cell.arm)
+        for row in content.tokenizers:
+            self._decodings.setdefault(row.name, [row.name])
+
+    def _place(self, arm: str) -> tuple[int, int]:
+        for index, (method, arms) in enumerate(self._decodings.items()):
+            if arm == method or arm in arms:
+                return index, arms.index(arm) if arm in arms else 0
+        return len(self._decodings), 0
+
+    def colour(self, arm: str) -> str:
+        return f"s{self._place(arm)[0] % COLOURS}"
+
+    def style(self, arm: str) -> str:
+        return self.colour(arm) + (f" hollow dash{min(self._place(arm)[1], 2)}" if self._place(arm)[1] else "")
+
+    def shape(self, arm: str) -> str:
+        return SHAPES[self._place(arm)[0] % 4]
+
+
+def _ladder_row(panel: Panel, ladder: Ladder, top: float) -> None:
+    panel.text(panel.left - 8, top + 22, ladder.encoder, "tick", "end")
+    rungs = [rung.value for rung in (ladder.expert, ladder.replay, ladder.state, ladder.policy)]
+    for lane, (name, field) in enumerate(LOSSES):
+        loss: Measured = getattr(ladder, field)
+        high, low = rungs[lane], rungs[lane + 1]
+        style = f"step s{lane}" + (" hollow" if loss.value < 0 else "")
+        panel.bar(low, high, top + 12 * lane, 10, style, f"{name}: {points(loss)} points lost")
+        change = signed(-loss.value) if loss.value else "0"
+        panel.text(panel.x(max(low, high)) + 4, top + 12 * lane + 9, change, "small", "start")
+
+
+def _rates(row: TokenizerRow) -> list[tuple[float, str, str]]:
+    """Bits, marker and name of each rate, largest bound first."""
+    found = [(row.nominal_bits, "bar", "nominal")]
+    if row.marginal_bits is not None:
+        found.append((row.marginal_bits.value, "diamond", "sum of marginals"))
+    if row.code_length_bits is not None:
+        found.append((row.code_length_bits.value, "circle", "code length"))
+    return found
+
+
+def _tolerance_axis(content: ReportContent) -> Axis:
+    low, high = content.tolerances_mm[0], content.tolerances_mm[-1]
+    margin = 0.04 * (high - low)
+    ticks = tuple((tolerance, f"{tolerance:g}") for tolerance in content.tolerances_mm)
+    return Axis(low - margin, high + margin, ticks, "tolerance, mm")
+
+
+def _primary_rule(panel: Panel, content: ReportContent) -> None:
+    assert content.primary_tolerance_mm is not None, "a tolerance axis has a primary tolerance"
+    panel.rule(x=content.primary_tolerance_mm, style="primary")
+
+
+def _ends(number: Measured) -> tuple[float, float]:
+    low, high = number.low, number.high
+    return (number.value if low is None else low, number.value if high is None else high)
+
+
+def _thinned(steps: Sequence[int], values: Sequence[float]) -> list[Point]:
+    stride = max(1, len(steps) // CURVE_POINTS)
+    kept = [(float(s), v) for s, v in zip(steps, values, strict=True) if math.isfinite(v)]
+    return kept[::stride] + ([kept[-1]] if kept and (len(kept) - 1) % stride else [])
+
+
+def _encoder_label(content: ReportContent, name: str) -> str:
+    error = next((row.error_mm for row in content.encoders if row.name == name), None)
+    return name if error is None else f"{name}\n{error.value:.1f} mm"
+
+
+def _slope_words(content: ReportContent) -> Iterator[str]:
+    for arm in content.arms:
+        cells = [cell for name in content.encoder_order if (cell := content.cell(arm, name))]
+        yield f"{arm} " + ", ".join(f"{cell.encoder} {percent(cell.success[content.primary])} %" for cell in cells)
+
+
+def _ladder_words(row: Ladder) -> str:
+    lost = ", ".join(f"{name} {points(getattr(row, field))}" for name, field in LOSSES)
+    return f"{row.encoder} {row.policy.value:.0f} % of the expert's {row.expert.value:.0f} %, lost to {lost}"
+
+
+def _last_held_out(curves: Sequence[LossCurve]) -> str:
+    return ", ".join(f"seed {c.seed} {c.held_out[-1]:.3g}" for c in curves if c.held_out)

@@ -1,0 +1,45 @@
+"""The report as one HTML file that asks nothing of anybody: style and figures inside, no scripts, no requests."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from compression_gap.report import paper, words
+from compression_gap.report.content import ReportContent
+from compression_gap.report.figures import figures
+
+
+def render(content: ReportContent) -> str:
+    """The whole page. Every text in `content` is escaped."""
+    folder = files("compression_gap.report")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.from_string((folder / "page.html.jinja").read_text("utf-8")).render(
+        content=content,
+        style=Markup((folder / "page.css").read_text("utf-8")),
+        figures={figure.key: figure for figure in figures(content)},
+        cautions=words.cautions(content),
+        about=words.about,
+        verdicts=[(row, words.verdict(content, row)) for row in content.interactions],
+        paper=paper,
+        interval=words.INTERVAL,
+        nbsp=words.NO_BREAK,
+        signed=words.signed,
+        plain=_plain,
+        bounded=words.bounded,
+        count=words.count,
+        duration=_duration,
+    )
+
+
+def _plain(value: float, decimals: int = 0) -> str:
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", words.MINUS)
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    if hours >= 2:
+        return f"{hours:.1f} h"
+    return f"{minutes:.0f} min" if minutes >= 2 else f"{seconds:.0f} s"

@@ -1,0 +1,211 @@
+"""The answer in words, made from the intervals: no sentence says more than they do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal
+
+from compression_gap.report.content import Cell, Interaction, Measured, ReportContent
+
+Label = Literal["resolved", "reversed", "not resolved", "undertrained", "overfitted", "not measured", "incomplete"]
+
+MINUS, ARROW, NO_BREAK = "\N{MINUS SIGN}", "\N{RIGHTWARDS ARROW}", "\N{NO-BREAK SPACE}"
+MM = NO_BREAK + "mm"
+SMOKE_TEST_SEEDS = 2
+INTERVAL = "95 % over training seeds (Welch)"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What may be said about one interaction at the primary tolerance."""
+
+    label: Label
+    seeds: int
+    reasons: tuple[str, ...] = ()
+    """Why nothing may be said; empty when something may."""
+
+    @property
+    def words(self) -> str:
+        """`resolved: the gap exists`, `not resolved with 3 seeds`, `undertrained: no verdict`, ..."""
+        if self.reasons:
+            return f"{self.label}: no verdict"
+        with_seeds = f"with {count(self.seeds, 'seed')}"
+        return {
+            "resolved": f"resolved {with_seeds}: the gap exists",
+            "reversed": f"resolved {with_seeds}, reversed",
+        }.get(self.label, f"not resolved {with_seeds}")
+
+
+def verdict(content: ReportContent, row: Interaction) -> Verdict:
+    """Reads the interval at the primary tolerance, unless one of the four cells is not converged or is missing."""
+    cells = _cells(content, row)
+    seeds = min((len(cell.per_seed) for cell in cells), default=0)
+    if len(cells) < 4:
+        return Verdict("incomplete", seeds, ("cells of this contrast are missing",))
+    for label in ("undertrained", "overfitted", "not measured"):
+        reasons = tuple(_unconverged(cell) for cell in cells if cell.convergence == label)
+        if reasons:
+            return Verdict(label, seeds, reasons)
+    return Verdict(sign(row.points[content.primary]), seeds)
+
+
+def sign(number: Measured) -> Literal["resolved", "reversed", "not resolved"]:
+    """Which side of zero the whole interval is on."""
+    if number.low is not None and number.low > 0:
+        return "resolved"
+    if number.high is not None and number.high < 0:
+        return "reversed"
+    return "not resolved"
+
+
+def answer(content: ReportContent) -> tuple[str, ...]:
+    """The report's first sentences. What forbids a verdict comes before the numbers that it forbids to read."""
+    return (*cautions(content), *(sentence for row in content.interactions for sentence in about(content, row)))
+
+
+def cautions(content: ReportContent) -> tuple[str, ...]:
+    """What to know before any number."""
+    return tuple(_cautions(content))
+
+
+def about(content: ReportContent, row: Interaction) -> tuple[str, ...]:
+    """What may be said about one interaction; the first of the content is told in full, the others in short."""
+    found = verdict(content, row)
+    gains = _gains(content, row) if row == content.interactions[0] else _gains_in_short(content, row)
+    if found.reasons:
+        told = (
+            f"As measured, {gains[0].lower()}{gains[1:]}."
+            if gains.startswith(("At", "The"))
+            else f"As measured, {gains}."
+        )
+        return (f"No verdict on {row.arm}: {'; '.join(found.reasons)}.", told, *_flag(content, row))
+    told = f"{gains}. {found.words[0].upper()}{found.words[1:]}."
+    return (told, *_flag(content, row), *_along_the_tolerances(content, row))
+
+
+def _cautions(content: ReportContent) -> Iterator[str]:
+    if content.failures:
+        yield f"{count(len(content.failures), 'job')} failed; nothing is put in place of the missing results."
+    if content.demonstrates_only:
+        yield "This study demonstrates how the question is asked; it proves nothing."
+    if content.seeds == 1:
+        yield "One seed: no interval over training can be given."
+    elif content.seeds <= SMOKE_TEST_SEEDS:
+        yield f"{count(content.seeds, 'seed')}: a smoke test, not evidence."
+    if not content.interactions:
+        yield "No continuous and discrete method were both run on two encoders: there is no gap to report."
+
+
+def _gains(content: ReportContent, row: Interaction) -> str:
+    at = content.primary
+    where = f"At {content.tolerances_mm[at]:g}{MM} the" if content.tolerances_mm else "The"
+    upgrade = f"{where} encoder upgrade {row.encoder_from} {ARROW} {row.encoder_to}"
+    gains = (
+        f"{row.continuous} {points(row.continuous_gain[at], unit=True)} and {row.arm} {points(row.discrete_gain[at])}"
+    )
+    return f"{upgrade} buys {gains}: a compression gap of {points(row.points[at])}"
+
+
+def _gains_in_short(content: ReportContent, row: Interaction) -> str:
+    at = content.primary
+    gain = f"{row.arm} gains {points(row.discrete_gain[at])} from {row.encoder_from} {ARROW} {row.encoder_to}"
+    return f"{gain}: a gap of {points(row.points[at])} to {row.continuous}"
+
+
+def _along_the_tolerances(content: ReportContent, row: Interaction) -> Iterator[str]:
+    if len(content.tolerances_mm) < 2:
+        return
+    signs = [sign(number) for number in row.points]
+    parts = [
+        f"{name} {' and '.join(_stretches(content.tolerances_mm, signs, label))}"
+        for label, name in (("resolved", "positive"), ("reversed", "reversed"))
+        if label in signs
+    ]
+    if parts:
+        rest = " and of unresolved sign elsewhere" if "not resolved" in signs else ""
+        yield f"Along the tolerances it is {', '.join(parts)}{rest}."
+    else:
+        yield "Along the tolerances its sign is resolved nowhere."
+
+
+def _stretches(tolerances: tuple[float, ...], signs: list[str], label: str) -> Iterator[str]:
+    """`up to 4 mm`, `at 6 mm`, `from 6 to 8 mm`, `above 10 mm`: the runs of one sign."""
+    for value, group in groupby(range(len(signs)), key=lambda index: signs[index]):
+        run = list(group)
+        first, last = f"{tolerances[run[0]]:g}", f"{tolerances[run[-1]]:g}"
+        if value != label:
+            continue
+        if len(run) == len(signs):
+            yield "at every tolerance"
+        elif run[-1] == len(signs) - 1:
+            yield f"above {tolerances[run[0] - 1]:g}{MM}"
+        elif run[0] == 0:
+            yield f"up to {last}{MM}"
+        else:
+            yield f"at {first}{MM}" if len(run) == 1 else f"from {first} to {last}{MM}"
+
+
+def _flag(content: ReportContent, row: Interaction) -> Iterator[str]:
+    flag = row.flags[content.primary]
+    if flag:
+        odds = log_odds(row.log_odds[content.primary])
+        yield f"A cell is at the {flag}, where points mislead: in log-odds the gap is {odds}."
+
+
+def _cells(content: ReportContent, row: Interaction) -> list[Cell]:
+    pairs = [(arm, encoder) for arm in (row.continuous, row.arm) for encoder in (row.encoder_from, row.encoder_to)]
+    return [cell for arm, encoder in pairs if (cell := content.cell(arm, encoder)) is not None]
+
+
+def _unconverged(cell: Cell) -> str:
+    name = f"{cell.arm} on {cell.encoder}"
+    if cell.convergence == "not measured":
+        return f"convergence of {name} was not measured"
+    if cell.change_on_doubling is None:
+        return f"{name} is {cell.convergence}"
+    return f"{name} is {cell.convergence} (twice the steps: {signed(cell.change_on_doubling)} points)"
+
+
+def count(number: int, noun: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def signed(value: float, decimals: int = 0) -> str:
+    """`+31` with a true minus sign; a small value keeps a decimal, so that an interval never seems to touch zero."""
+    if decimals == 0 and 0 < abs(value) < 1:
+        decimals = 1
+    text = f"{abs(value):.{decimals}f}"
+    return ("+" if value >= 0 else MINUS) + text
+
+
+def points(number: Measured, *, unit: bool = False) -> str:
+    """`+31 points [18, 44]`."""
+    return signed(number.value) + (f"{NO_BREAK}points" if unit else "") + interval(number)
+
+
+def log_odds(number: Measured) -> str:
+    """`+0.82 [0.10, 1.54]`."""
+    return signed(number.value, 2) + interval(number, 2)
+
+
+def percent(number: Measured) -> str:
+    """`96 [93, 99]`, without the part of an interval that no success can reach."""
+    return f"{number.value:.0f}{interval(bounded(number))}"
+
+
+def bounded(number: Measured) -> Measured:
+    """A success whose interval is cut at 0 and 100 %: Welch's does not know them."""
+    if number.low is None or number.high is None:
+        return number
+    return replace(number, low=max(number.low, 0.0), high=min(number.high, 100.0))
+
+
+def interval(number: Measured, decimals: int = 0) -> str:
+    """` [18, 44]`, or nothing when there is none."""
+    if number.low is None or number.high is None:
+        return ""
+    low, high = (signed(end, decimals).removeprefix("+") for end in (number.low, number.high))
+    return f"{NO_BREAK}[{low},{NO_BREAK}{high}]"
