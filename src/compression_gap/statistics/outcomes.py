@@ -36,11 +36,8 @@ class Outcomes:
                 f"got shapes {self.successes.shape} and {self.episodes.shape}"
             )
         whole = all(np.issubdtype(counts.dtype, np.integer) for counts in (self.successes, self.episodes))
-        if (
-            not whole
-            or (self.episodes < 1).any()
-            or (self.successes < 0).any()
-            or (self.successes > self.episodes).any()
+        if not (
+            whole and (self.episodes >= 1).all() and ((self.successes >= 0) & (self.successes <= self.episodes)).all()
         ):
             raise ValueError(
                 f"Outcomes: expected whole numbers 0 <= successes <= episodes and at least one episode; "
