@@ -14,7 +14,7 @@ NOISE_MEMORY, NOISE = 0.8, 0.12  # Ornstein-Uhlenbeck noise on executed translat
 NOISE_TURNING = 0.03
 
 CAN = Grasp(point=(0.0, 0.0, 0.0))
-MOKA_POT = Grasp(point=(0.0, 0.0, 0.035), along=(1.0, 0.0, 0.0))
+MOKA_POT = Grasp(point=(0.0, -0.001, 0.078))  # by the knob on its lid: its body is as wide as the open fingers
 STOVE_KNOB = Grasp(point=(0.0, 0.0, 0.035), along=(1.0, 0.0, 0.0))
 
 Script = Callable[[Arm], Moves]

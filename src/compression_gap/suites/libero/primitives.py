@@ -95,14 +95,14 @@ class Arm:
             yield self.toward(target())
 
     def descend(self, target: Callable[[], Point], near: float = 0.006, patience: int = 60) -> Moves:
-        """Sinks to a point as through a funnel: 8 times as high above it as it is off to the side beyond 6 mm.
+        """Sinks to a point as through a funnel: 8 times as high above it as it is off to the side beyond 5 mm.
 
         A turn that is still to be made counts as well, 1 mm for 0.03 rad.
         """
         for _ in range(patience):
             off = target() - self.position
-            aside = np.linalg.norm(off[:2]) + abs(self.yaw - self.yaw_now) / 30.0
-            height = float(np.clip(8.0 * (aside - 0.006), 0.0, self.HOVER))
+            aside = np.hypot(*off[:2]) + abs(self.yaw - self.yaw_now) / 30.0
+            height = float(np.clip(8.0 * (aside - 0.005), 0.0, self.HOVER))
             if height == 0.0 and abs(off[2]) < near:
                 return
             yield self.toward(target() + up(height))
