@@ -122,7 +122,8 @@ class AutoregressivePolicy(Policy):
         inputs = torch.cat([begin, self.vocabulary.embed(tokens.ids[:, :-1])], dim=1) + self.position
         memory = self.transformer.remember(self.memory(condition))
         logits = self.vocabulary.logits(self.transformer(inputs, self.mask, memory))
-        return -functional.cross_entropy(logits.transpose(1, 2), tokens.ids, reduction="none")
+        nats = functional.cross_entropy(logits.flatten(0, 1), tokens.ids.flatten(), reduction="none")
+        return -nats.unflatten(0, tokens.ids.shape)
 
     @torch.no_grad()
     def sample(

@@ -5,47 +5,52 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as functional
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 
-class Vocabulary(nn.Module):
-    """Embeds V ids and scores them.
+class Table(nn.Module):
+    """One vector for each of V ids.
 
-    With `digits`, the embedding and the logit of an id are a term of its own plus one term for each of its digits, so
-    that codes which share a digit learn together; a softmax over the V sums is an ordinary distribution over ids.
+    With `digits`, the vector is a term of the id's own plus one term for each of its digits (least significant first),
+    so that ids which share a digit learn together.
     """
 
     members: Tensor
 
     def __init__(self, size: int, width: int, digits: tuple[int, ...] | None) -> None:
         super().__init__()
-        self.embedding = nn.Parameter(torch.randn(size, width) * 0.02)
-        self.scores = nn.Linear(width, size)
-        nn.init.normal_(self.scores.weight, std=0.02)
-        nn.init.zeros_(self.scores.bias)
-        self.has_digits = digits is not None
-        if digits is not None:
+        self.own = nn.Parameter(torch.randn(size, width) * 0.02)
+        self.shared = nn.Parameter(torch.randn(sum(digits), width) * 0.02) if digits else None
+        if digits:
             self.register_buffer("members", digit_members(digits), persistent=False)
-            self.digit_embedding = nn.Parameter(torch.randn(sum(digits), width) * 0.02)
-            self.digit_scores = nn.Linear(width, sum(digits), bias=False)
-            nn.init.normal_(self.digit_scores.weight, std=0.02)
+
+    def forward(self) -> Float[Tensor, "V W"]:
+        return self.own if self.shared is None else self.own + self.members @ self.shared
+
+
+class Vocabulary(nn.Module):
+    """Embeds ids and scores them; a softmax over the scores is an ordinary distribution over the V ids."""
+
+    def __init__(self, size: int, width: int, digits: tuple[int, ...] | None) -> None:
+        super().__init__()
+        self.read, self.write = Table(size, width, digits), Table(size, width, digits)
+        self.bias = nn.Parameter(torch.zeros(size))
 
     def embed(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L W"]:
         """Vectors of ids."""
-        vectors = self.embedding[ids]
-        return vectors + self.members[ids] @ self.digit_embedding if self.has_digits else vectors
+        return functional.embedding(ids, self.read())
 
     def logits(self, x: Float[Tensor, "B L W"]) -> Float[Tensor, "B L V"]:
         """Unnormalised log-probabilities of all ids."""
-        logits = self.scores(x)
-        return logits + self.digit_scores(x) @ self.members.T if self.has_digits else logits
+        return functional.linear(x, self.write(), self.bias)
 
 
 def digit_members(digits: tuple[int, ...]) -> Float[Tensor, "V digits"]:
-    """One-hot digits of every id side by side: 1 where the id has that value of that digit, least significant first."""
+    """One-hot digits of every id side by side: 1 where the id has that value of that digit."""
     ids, radix, columns = torch.arange(math.prod(digits)), 1, []
     for levels in digits:
-        columns.append(nn.functional.one_hot(ids // radix % levels, levels))
+        columns.append(functional.one_hot(ids // radix % levels, levels))
         radix *= levels
     return torch.cat(columns, dim=1).float()
