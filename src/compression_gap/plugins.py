@@ -29,6 +29,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "autoregressive": "policies.autoregressive:Autoregressive",
     },
     "settings": {
+        "agent": "agent:AgentSpec",
+        "data": "pipeline.cell:Data",
+        "sight": "pipeline.cell:Sight",
         "training": "training:Training",
         "cell": "pipeline.cell:Cell",
         "method": "pipeline.cell:Method",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -40,3 +41,8 @@ class Batch:
     task: Int[Tensor, " B"]
     chunk: Float[Tensor, "B T D"]
     """Labels in the suite's action units. Past the end of the episode: 0, and the gripper's last command."""
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same windows on another device."""
+        observation = {name: tensor.to(device) for name, tensor in self.observation.items()}
+        return Batch(observation, self.task.to(device), self.chunk.to(device))

@@ -39,6 +39,10 @@ class Encoder(nn.Module, ABC):
         """Loss of an encoder that is pretrained (`EncoderSpec.pretraining_steps` > 0); others have none."""
         raise NotImplementedError(f"{type(self).__name__} is not pretrained")
 
+    def fit(self, state: Float[Tensor, "N S"]) -> None:
+        """Takes the scale of the privileged state before pretraining; others have nothing to fit."""
+        raise NotImplementedError(f"{type(self).__name__} is not pretrained")
+
     def estimate_state(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N S"]:
         """The privileged state as a pretrained encoder sees it, in the suite's units; others have none."""
         raise NotImplementedError(f"{type(self).__name__} does not estimate the state")
@@ -47,6 +51,16 @@ class Encoder(nn.Module, ABC):
 @dataclass(frozen=True)
 class EncoderSpec(Spec, family="encoders"):
     """Describes an encoder."""
+
+    @property
+    def sees(self) -> bool:
+        """Whether it reads pictures, of all the suite's cameras."""
+        return True
+
+    @property
+    def trained(self) -> bool:
+        """Whether its weights move with the policy's."""
+        return False
 
     @property
     def pretraining_steps(self) -> int:

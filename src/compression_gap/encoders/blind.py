@@ -30,5 +30,9 @@ class BlindEncoder(Encoder):
 class Blind(EncoderSpec, kind="blind"):
     """The control arm: a policy that beats it has used its eyes."""
 
+    @property
+    def sees(self) -> bool:
+        return False
+
     def build(self, legend: Legend) -> BlindEncoder:
         return BlindEncoder()

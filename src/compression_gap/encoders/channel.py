@@ -47,6 +47,10 @@ class Channel(EncoderSpec, kind="channel"):
         if not (self.sigma >= 0 and math.isfinite(self.sigma)):
             raise ValueError(f"Channel.sigma is a standard deviation in mm, at least 0 and finite; got {self.sigma}")
 
+    @property
+    def sees(self) -> bool:
+        return False
+
     def build(self, legend: Legend) -> ChannelEncoder:
         return ChannelEncoder(legend, self.sigma)
 

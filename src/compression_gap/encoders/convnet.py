@@ -102,6 +102,10 @@ class ConvNet(ConvolutionalSpec, kind="convnet"):
     shift: int = 0
     """Augmentation: in training, pictures move by up to this many pixels each way."""
 
+    @property
+    def trained(self) -> bool:
+        return True
+
     def build(self, legend: Legend) -> ConvNetEncoder:
         return ConvNetEncoder(legend, self)
 

@@ -31,5 +31,9 @@ class StateEncoder(Encoder):
 class State(EncoderSpec, kind="state"):
     """The true state, for the upper end of every ladder."""
 
+    @property
+    def sees(self) -> bool:
+        return False
+
     def build(self, legend: Legend) -> StateEncoder:
         return StateEncoder(legend)

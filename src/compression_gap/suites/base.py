@@ -149,16 +149,44 @@ class Suite(ABC):
 
 
 @dataclass(frozen=True)
-class SuiteSpec(Spec, family="suites"):
-    """Describes a suite."""
+class SuiteCost:
+    """Seconds on one core of a laptop: estimates for planning, never for results."""
 
+    episode: float
+    """An expert's episode without pictures."""
+    picture: float
+    """One picture of one camera."""
+    rollout: float
+    """A policy's episode with the pictures that it looks at."""
+
+
+@dataclass(frozen=True)
+class SuiteSpec(Spec, family="suites"):
+    """Describes a suite. What can be told without building it, because its simulator may not be installed, is told here."""
+
+    @abstractmethod
     def build(self) -> Suite:
-        raise NotImplementedError
+        """The suite. Raises ImportError naming the extra to install if its simulator is missing."""
 
     @property
+    @abstractmethod
     def batch(self) -> int:
         """How many environments of a task run side by side; part of what fixes the last bits of a result."""
-        raise NotImplementedError
+
+    @property
+    @abstractmethod
+    def num_tasks(self) -> int:
+        """How many tasks it has."""
+
+    @property
+    @abstractmethod
+    def cameras(self) -> tuple[str, ...]:
+        """As in its legend."""
+
+    @property
+    @abstractmethod
+    def cost(self) -> SuiteCost:
+        """What simulating it takes."""
 
 
 def state_hashes(states: States) -> list[str]:

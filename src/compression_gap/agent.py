@@ -1,0 +1,152 @@
+"""An agent is an encoder, a policy and the scaling between them: the one object that sees an observation and acts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from compression_gap.config import Spec, from_json, to_json
+from compression_gap.data.normalise import Standardise
+from compression_gap.encoders.base import EncoderSpec
+from compression_gap.policies.base import Decoding, PolicySpec, Sampled
+from compression_gap.shapes import Batch, ChunkShape, Loss
+from compression_gap.suites.base import Legend
+from compression_gap.tokenizers.base import TokenizerSpec
+
+
+@dataclass(frozen=True)
+class AgentSpec(Spec, family="settings", kind="agent"):
+    """What an agent is made of."""
+
+    encoder: EncoderSpec
+    policy: PolicySpec
+    tokenizer: TokenizerSpec | None
+    horizon: int
+    """Actions a chunk (T)."""
+    history: int = 2
+    """Frames the agent looks at (H): the newest and those one, two, ... steps before."""
+
+    def __post_init__(self) -> None:
+        if self.policy.discrete != (self.tokenizer is not None):
+            have = "a tokenizer" if self.tokenizer else "no tokenizer"
+            need = "a tokenizer" if self.policy.discrete else "none"
+            raise ValueError(f"policy {self.policy.kind!r} needs {need} and the cell has {have}")
+
+    def build(self, legend: Legend, tasks: Sequence[str]) -> Agent:
+        """An untrained agent for a suite. Weights come from torch's global generator."""
+        return Agent(self, legend, tasks)
+
+
+class Agent(nn.Module):
+    """Sees the last H frames and acts.
+
+    In a control loop of your own:
+
+        agent = Agent.load(folder)
+        agent.begin(tasks=[0], seeds=[0])
+        while True:
+            agent.observe(observation)          # arrays [1, ...] by the names in agent.reads
+            actions = agent.plan().chunk[0]     # [T, D] in the suite's units; execute some, then look again
+    """
+
+    def __init__(self, spec: AgentSpec, legend: Legend, tasks: Sequence[str]) -> None:
+        super().__init__()
+        self.spec, self.legend, self.tasks = spec, legend, tuple(tasks)
+        shape = ChunkShape(spec.horizon, len(legend.action))
+        self.encoder = spec.encoder.build(legend)
+        tokenizer = spec.tokenizer.build(shape) if spec.tokenizer else None
+        if tokenizer is not None:
+            tokenizer.requires_grad_(False)
+        self.standardise_features = Standardise(self.encoder.width)
+        self.standardise_proprioception = Standardise(len(legend.proprioception))
+        width = self.encoder.vectors * self.encoder.width + len(legend.proprioception) + len(tasks)
+        self.policy = spec.policy.build(shape, width, spec.history, tokenizer)
+        self.reads = (*self.encoder.reads, *(n for n in ("proprioception", "stamp") if n not in self.encoder.reads))
+        self._generators: list[torch.Generator] = []
+        self._history: dict[str, Tensor] = {}
+
+    def condition(self, batch: Batch) -> Float[Tensor, "B H F"]:
+        """One conditioning token a step: its K vectors, its proprioception and the task, side by side."""
+        observation = batch.observation
+        size, history = observation["proprioception"].shape[:2]
+        features = observation.get("features")
+        if features is None:
+            frames = {name: observation[name].flatten(0, 1) for name in self.encoder.reads}
+            features = self.encoder.encode(frames).unflatten(0, (size, history))
+        seen = self.standardise_features(features.float()).flatten(2)
+        felt = self.standardise_proprioception(observation["proprioception"].float())
+        task = nn.functional.one_hot(batch.task, len(self.tasks)).float()[:, None].expand(-1, history, -1)
+        return torch.cat([seen, felt, task], dim=-1)
+
+    def train(self, mode: bool = True) -> Agent:
+        """Training mode for what is trained; a frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if not self.encoder.trained:
+            self.encoder.eval()
+        return self
+
+    def loss(self, batch: Batch) -> Loss:
+        """The policy's loss; features that come with the batch are used as they are, others are computed."""
+        return self.policy.loss(self.condition(batch), batch.chunk)
+
+    def begin(self, tasks: Sequence[int], seeds: Sequence[int]) -> None:
+        """Starts E episodes: the task of each, and the seed of its own random draws."""
+        self._task = torch.tensor(list(tasks), dtype=torch.int64, device=self.device)
+        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._history = {}
+
+    def observe(self, observation: Mapping[str, np.ndarray]) -> None:
+        """Takes in the newest frame of every episode: arrays [E, ...] for each name in `reads`.
+
+        Raises ValueError if a name is missing.
+        """
+        missing = [name for name in self.reads if name not in observation]
+        if missing:
+            raise ValueError(f"the agent needs observations {', '.join(self.reads)}; missing: {', '.join(missing)}")
+        for name in self.reads:
+            frame = torch.from_numpy(np.ascontiguousarray(observation[name]))[:, None].to(self.device)
+            if name == "stamp" and frame.shape[-1] == 2:
+                frame = torch.cat([frame, torch.zeros_like(frame[..., :1])], dim=-1)  # epoch 0: a rollout happens once
+            before = self._history.get(name, frame.expand(-1, self.spec.history, *frame.shape[2:]))
+            self._history[name] = torch.cat([before[:, 1:], frame], dim=1)
+
+    @torch.no_grad()
+    def plan(self, decoding: Decoding = "greedy") -> Sampled:
+        """One action chunk an episode from the frames observed so far."""
+        nothing = torch.empty(0)
+        condition = self.condition(Batch(self._history, self._task, nothing))
+        return self.policy.sample(condition, self._generators, decoding)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.standardise_proprioception.mean.device
+
+    def save(self, folder: Path) -> None:
+        """Writes agent.json and weights.safetensors."""
+        description = {"agent": to_json(self.spec), "legend": asdict(self.legend), "tasks": list(self.tasks)}
+        (folder / "agent.json").write_text(json.dumps(description, indent=1))
+        save_file({name: tensor.contiguous().clone() for name, tensor in self.state_dict().items()}, folder / "weights.safetensors")
+
+    @classmethod
+    def load(cls, folder: Path | str, weights: str = "weights.safetensors") -> Agent:
+        """The agent that a folder holds, ready to act.
+
+        Raises ValueError if the folder holds no agent.
+        """
+        path = Path(folder) / "agent.json"
+        if not path.exists():
+            raise ValueError(f"{folder} holds no agent: agent.json is missing; give a trained_agent folder of the store")
+        description = json.loads(path.read_text())
+        legend = Legend(**{k: tuple(v) if isinstance(v, list) else v for k, v in description["legend"].items()})
+        agent = from_json(description["agent"]).build(legend, description["tasks"])
+        agent.load_state_dict(load_file(Path(folder) / weights))
+        return agent.eval()

@@ -1,0 +1,30 @@
+"""Scaling fitted on training data and carried with the weights."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+SMALLEST_SPREAD = 1e-6  # a value that varies less than this is a constant: dividing by its spread would blow up noise
+
+
+class Standardise(nn.Module):
+    """To zero mean and unit variance, value by value."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("std", torch.ones(width))
+
+    def fit(self, values: Float[Tensor, "N W"]) -> None:
+        """Takes mean and standard deviation from training values; constants keep a divisor of 1."""
+        std = values.double().std(dim=0, unbiased=False)
+        self.mean.copy_(values.double().mean(dim=0))
+        self.std.copy_(torch.where(std > SMALLEST_SPREAD, std, torch.ones_like(std)))
+
+    def forward(self, values: Float[Tensor, "*batch W"]) -> Float[Tensor, "*batch W"]:
+        return (values - self.mean) / self.std

@@ -1,0 +1,126 @@
+"""A cell names one choice of every part and a seed; a grid is the cells of one question."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compression_gap.agent import AgentSpec
+from compression_gap.config import Spec, vary
+from compression_gap.encoders.base import EncoderSpec
+from compression_gap.policies.base import Decoding, PolicySpec
+from compression_gap.rollout import Rollouts
+from compression_gap.suites.base import SuiteSpec
+from compression_gap.tokenizers.base import TokenizerSpec
+from compression_gap.training import Training
+
+
+@dataclass(frozen=True)
+class Data(Spec, family="settings", kind="data", version=1):
+    """Which demonstrations are made and what is taken from them."""
+
+    episodes: int
+    """Attempts of the expert a task, protocol "demonstrations", from initial state 0 on; successes are kept."""
+    stride: int = 1
+    """A training window at every so many steps."""
+    encoder_episodes: int = 0
+    """Further attempts a task, after those, on whose frames encoders are pretrained."""
+    encoder_stride: int = 1
+    """A pretraining frame at every so many steps."""
+    tokenizer_episodes: int = 0
+    """Further attempts a task, after those, whose actions (never drawn) the tokenizer sees besides."""
+    shards: int = 1
+    """Pieces a task in which all this is made, side by side."""
+
+
+@dataclass(frozen=True)
+class Method(Spec, family="settings", kind="method"):
+    """How actions are produced."""
+
+    name: str
+    """As tables call it."""
+    policy: PolicySpec
+    training: Training
+    tokenizer: TokenizerSpec | None = None
+    tokenizer_training: Training | None = None
+    """For learned tokenizers."""
+    decodings: tuple[Decoding, ...] = ("greedy",)
+    """How chunks are taken from it; the first is the primary one. Continuous policies know one way."""
+
+    def __post_init__(self) -> None:
+        learned = self.tokenizer is not None and self.tokenizer.learned
+        if learned != (self.tokenizer_training is not None):
+            raise ValueError(f"method {self.name!r}: tokenizer_training belongs to learned tokenizers, and only to them")
+
+
+@dataclass(frozen=True)
+class Sight(Spec, family="settings", kind="sight"):
+    """How observations are seen."""
+
+    name: str
+    """As tables call it: weak, strong, state, blind, ..."""
+    encoder: EncoderSpec
+    pretraining: Training | None = None
+    """For encoders that are pretrained."""
+
+    def __post_init__(self) -> None:
+        steps = self.pretraining.steps if self.pretraining else 0
+        if steps != self.encoder.pretraining_steps:
+            raise ValueError(
+                f"sight {self.name!r}: encoder {self.encoder.kind!r} is pretrained for {self.encoder.pretraining_steps} "
+                f"steps and pretraining has {steps}"
+            )
+
+
+@dataclass(frozen=True)
+class Cell(Spec, family="settings", kind="cell"):
+    """One trained and evaluated agent."""
+
+    suite: SuiteSpec
+    data: Data
+    method: Method
+    sight: Sight
+    rollouts: Rollouts
+    horizon: int = 16
+    """Actions a chunk (T)."""
+    history: int = 1
+    """Frames the agent looks at (H)."""
+    seed: int = 0
+    """Reseeds the policy and the tokenizer; demonstrations and pretrained encoders are shared between seeds."""
+
+    def __post_init__(self) -> None:
+        if self.rollouts.execute > self.horizon:
+            raise ValueError(f"rollouts execute {self.rollouts.execute} actions of a chunk of only {self.horizon}")
+        _ = self.agent  # raises if the parts do not fit
+
+    @property
+    def agent(self) -> AgentSpec:
+        """What the cell's agent is made of."""
+        return AgentSpec(self.sight.encoder, self.method.policy, self.method.tokenizer, self.horizon, self.history)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of one question: every method with every sight under every seed, everything else as in `base`."""
+
+    name: str
+    question: str
+    base: Cell
+    methods: tuple[Method, ...]
+    """The first is the continuous one that the others are compared with."""
+    sights: tuple[Sight, ...]
+    seeds: tuple[int, ...]
+    weak: str
+    strong: str
+    """Names of the sights between which the encoder gain is taken."""
+    development: Rollouts
+    """Initial states outside the grid, on which convergence is measured."""
+    development_seed: int = 1000
+    tolerance_mm: float | None = None
+    """The primary tolerance, declared before the run; None for suites that know only success and failure."""
+    state: str | None = None
+    """Name of the sight with the true state, if there is one: the ladder needs it."""
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Method by method, sight by sight, seed by seed."""
+        return vary(self.base, method=self.methods, sight=self.sights, seed=self.seeds)

@@ -1,0 +1,166 @@
+"""From a grid to its jobs: the one place where everything is wired together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from compression_gap.pipeline.cell import Cell, Grid, Method
+from compression_gap.pipeline.job import Job
+from compression_gap.pipeline.jobs import (
+    Demonstrations,
+    Drawings,
+    Evaluation,
+    Features,
+    PoseError,
+    Replay,
+    TokenBits,
+    TrainedAgent,
+    TrainedEncoder,
+    TrainedTokenizer,
+)
+from compression_gap.policies.autoregressive import Autoregressive
+from compression_gap.policies.base import Decoding
+from compression_gap.training import Training
+
+# the same probe for every tokenizer, so that their code lengths compare
+PROBE = Autoregressive(width=64, layers=2, heads=4)
+PROBE_TRAINING = Training(steps=1500, batch=128, learning_rate=1e-3, schedule="cosine")
+
+
+def demonstrations(cell: Cell, first: int, attempts: int) -> tuple[Demonstrations, ...]:
+    """Attempts first .. first + attempts - 1 of every task, in shards."""
+    shards = min(cell.data.shards, max(1, attempts))
+    edges = [first + attempts * n // shards for n in range(shards + 1)]
+    return tuple(
+        Demonstrations(cell.suite, task, start, stop - start)
+        for task in range(cell.suite.num_tasks)
+        for start, stop in zip(edges, edges[1:], strict=False)
+        if stop > start
+    )
+
+
+def policy_demonstrations(cell: Cell) -> tuple[Demonstrations, ...]:
+    """What the policy imitates."""
+    return demonstrations(cell, 0, cell.data.episodes)
+
+
+def trained_encoder(cell: Cell) -> TrainedEncoder | None:
+    """The cell's encoder if it is pretrained: on other episodes, shared by all seeds."""
+    if cell.sight.pretraining is None:
+        return None
+    if not cell.data.encoder_episodes:
+        raise ValueError(f"sight {cell.sight.name!r} is pretrained, and the data's encoder_episodes are 0")
+    demos = demonstrations(cell, cell.data.episodes, cell.data.encoder_episodes)
+    cameras = _cameras(cell)
+    drawings = tuple(Drawings(d, cameras, history=1, stride=cell.data.encoder_stride) for d in demos)
+    return TrainedEncoder(cell.sight.encoder, drawings, cell.sight.pretraining)
+
+
+def trained_tokenizer(cell: Cell, training: Training | None = None) -> TrainedTokenizer | None:
+    """The cell's tokenizer: retrained for every seed."""
+    method = cell.method
+    if method.tokenizer is None:
+        return None
+    data = cell.data
+    more = demonstrations(cell, data.episodes + data.encoder_episodes, data.tokenizer_episodes)
+    demos = (*policy_demonstrations(cell), *more)
+    seed = cell.seed if method.tokenizer.learned else 0
+    training = training or method.tokenizer_training
+    return TrainedTokenizer(method.tokenizer, demos, cell.horizon, data.stride, training, seed)
+
+
+def trained_agent(cell: Cell, training: Training | None = None, milestones: tuple[int, ...] = ()) -> TrainedAgent:
+    """The cell's agent, with all that it stands on."""
+    demos = policy_demonstrations(cell)
+    encoder, cameras = trained_encoder(cell), _cameras(cell)
+    drawings = tuple(Drawings(d, cameras, cell.history, cell.data.stride) for d in demos) if cameras else ()
+    live = cell.sight.encoder.trained
+    features = () if live else tuple(Features(cell.sight.encoder, encoder, d) for d in drawings)
+    return TrainedAgent(
+        agent=cell.agent,
+        demonstrations=demos,
+        drawings=drawings if live else (),
+        features=features,
+        encoder=encoder,
+        tokenizer=trained_tokenizer(cell),
+        training=training or cell.method.training,
+        stride=cell.data.stride,
+        seed=cell.seed,
+        milestones=milestones,
+    )
+
+
+def evaluation(cell: Cell, decoding: Decoding) -> Evaluation:
+    """The cell's agent, judged."""
+    return Evaluation(trained_agent(cell), cell.rollouts, decoding)
+
+
+@dataclass(frozen=True)
+class Doubling:
+    """An arm's development run, judged after N steps and after 2N: what convergence is read from."""
+
+    once: Evaluation
+    twice: Evaluation
+
+
+def doubling(grid: Grid, cell: Cell) -> Doubling:
+    """The arm of `cell` trained twice as long with the development seed, on initial states outside the grid.
+
+    Raises ValueError if its learning rate is not constant: only then is the first half of a run a shorter run.
+    """
+    training = cell.method.training
+    if training.schedule != "constant":
+        raise ValueError(f"method {cell.method.name!r}: convergence is only defined for a constant learning rate")
+    twice = replace(training, steps=2 * training.steps)
+    agent = trained_agent(cell.replace(seed=grid.development_seed), twice, milestones=(training.steps,))
+    decoding = cell.method.decodings[0]
+    return Doubling(
+        once=Evaluation(agent, grid.development, decoding, milestone=training.steps),
+        twice=Evaluation(agent, grid.development, decoding),
+    )
+
+
+def replay(cell: Cell) -> Replay:
+    """The expert's chunks through the cell's code, from the cell's own initial states."""
+    return Replay(cell.suite, trained_tokenizer(cell), cell.horizon, cell.rollouts)
+
+
+def expert(cell: Cell) -> Replay:
+    """The expert's own chunks."""
+    return Replay(cell.suite, None, cell.horizon, cell.rollouts)
+
+
+def token_bits(cell: Cell) -> TokenBits | None:
+    """Rate and distortion of the cell's tokenizer."""
+    tokenizer = trained_tokenizer(cell)
+    return TokenBits(tokenizer, PROBE, PROBE_TRAINING) if tokenizer else None
+
+
+def jobs_of(grid: Grid) -> list[Job]:
+    """Every job that the grid's report stands on, without their dependencies."""
+    jobs: list[Job | None] = [expert(grid.base)]
+    for cell in grid.cells:
+        jobs += [evaluation(cell, decoding) for decoding in cell.method.decodings]
+        if cell.method.tokenizer is not None:
+            jobs.append(replay(cell))
+    for cell in arms(grid):
+        run = doubling(grid, cell)
+        jobs += [run.once, run.twice, token_bits(cell)]
+        encoder = trained_encoder(cell)
+        jobs.append(PoseError(encoder) if encoder else None)
+    unique = {job.digest: job for job in jobs if job is not None}
+    return list(unique.values())
+
+
+def arms(grid: Grid) -> list[Cell]:
+    """One cell for each method and sight: the one of the first seed."""
+    return [cell for cell in grid.cells if cell.seed == grid.seeds[0]]
+
+
+def tokenizing_methods(grid: Grid) -> list[Method]:
+    """The grid's methods that go through a code."""
+    return [method for method in grid.methods if method.tokenizer is not None]
+
+
+def _cameras(cell: Cell) -> tuple[str, ...]:
+    return cell.suite.cameras if cell.sight.encoder.sees else ()

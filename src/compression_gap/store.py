@@ -1,0 +1,155 @@
+"""Results by digest. A folder that exists is complete; everything unfinished lives elsewhere.
+
+    <store>/<kind>/<digest>/    job.json, provenance.json and the job's own files
+    <store>/.partial/           folders being written, with checkpoints from which a killed job goes on
+    <store>/.failed/            tracebacks of jobs that failed, until they succeed
+    <store>/.locks/             one file a job; whoever holds its lock is working on it
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from compression_gap.config import Spec, from_json, to_json
+
+DEFAULT_ROOT = "store"
+ROOT_VARIABLE = "CGAP_STORE"
+
+
+class StoreError(Exception):
+    """A folder in the store is not what its name says; the message names the folder and the cure."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a job failed the last time it ran."""
+
+    job: str
+    error: str
+    traceback: str
+
+
+def default_root() -> Path:
+    """Where results go unless told otherwise: $CGAP_STORE, else ./store."""
+    return Path(os.environ.get(ROOT_VARIABLE) or DEFAULT_ROOT)
+
+
+class Store:
+    """A folder of finished results, safe against kills at any moment and against two runs at once."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.absolute()
+
+    def name(self, job: Spec) -> str:
+        """The job's place below the store."""
+        return f"{job.kind}/{job.digest}"
+
+    def folder(self, job: Spec) -> Path:
+        """Where the job's finished files are, or will be."""
+        return self.root / job.kind / job.digest
+
+    def has(self, job: Spec) -> bool:
+        """Whether the job is finished.
+
+        Raises StoreError if its folder is there but foreign or damaged.
+        """
+        folder = self.folder(job)
+        if not folder.exists():
+            return False
+        self._verify(folder, job.digest)
+        return True
+
+    def finished(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Folder and provenance of every finished job, damaged ones raising StoreError."""
+        if not self.root.exists():
+            return
+        for kind in sorted(p for p in self.root.iterdir() if p.is_dir() and not p.name.startswith(".")):
+            for folder in sorted(p for p in kind.iterdir() if p.is_dir()):
+                yield folder, self._verify(folder, folder.name)
+
+    @contextmanager
+    def lock(self, job: Spec) -> Iterator[None]:
+        """Waits until nobody else works on the job. The kernel frees the lock when its holder dies, however it dies."""
+        path = self.root / ".locks" / f"{job.kind}-{job.digest}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def partial(self, job: Spec) -> Path:
+        """The folder in which the job's files are being written; what a killed run left there is still there."""
+        folder = self.root / ".partial" / f"{job.kind}-{job.digest}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def finish(self, job: Spec, provenance: dict[str, Any]) -> Path:
+        """Moves the partial folder to its final name, with job.json and provenance.json, in one rename."""
+        partial, folder = self.partial(job), self.folder(job)
+        sizes = {str(p.relative_to(partial)): p.stat().st_size for p in sorted(partial.rglob("*")) if p.is_file()}
+        _write_json(partial / "job.json", to_json(job))
+        _write_json(partial / "provenance.json", {"digest": job.digest, "files": sizes, **provenance})
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(partial, folder)
+        self._failure_file(job).unlink(missing_ok=True)
+        return folder
+
+    def discard(self, job: Spec) -> None:
+        """Removes what an unfinished run of the job left behind."""
+        shutil.rmtree(self.root / ".partial" / f"{job.kind}-{job.digest}", ignore_errors=True)
+
+    def fail(self, job: Spec, error: str, traceback: str) -> None:
+        """Keeps a failure until the job succeeds."""
+        path = self._failure_file(job)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write_json(path, {"job": self.name(job), "error": error, "traceback": traceback})
+
+    def failures(self) -> list[Failure]:
+        """Every failure that has not been made good."""
+        return [Failure(**json.loads(path.read_text())) for path in sorted((self.root / ".failed").glob("*.json"))]
+
+    def _failure_file(self, job: Spec) -> Path:
+        return self.root / ".failed" / f"{job.kind}-{job.digest}.json"
+
+    def _verify(self, folder: Path, digest: str) -> dict[str, Any]:
+        cure = f"this is not a result that cgap finished; move it away or delete it, then run again: {folder}"
+        try:
+            provenance = json.loads((folder / "provenance.json").read_text())
+            json.loads((folder / "job.json").read_text())
+            found, sizes = provenance["digest"], provenance["files"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"job.json or provenance.json is missing or damaged ({error}): {cure}") from error
+        if found != digest:
+            raise StoreError(f"provenance.json says digest {found}, the folder's name says {digest}: {cure}")
+        for name, size in sizes.items():
+            path = folder / name
+            actual = path.stat().st_size if path.exists() else None
+            if actual != size:
+                raise StoreError(f"{name} should have {size} bytes and has {actual or 'gone'}: {cure}")
+        return provenance
+
+
+def read_job(folder: Path) -> Any:
+    """The job whose result a folder holds.
+
+    Raises StoreError if the folder has no readable job.json.
+    """
+    try:
+        data = json.loads((folder / "job.json").read_text())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{folder} holds no result of cgap: job.json cannot be read ({error})") from error
+    return from_json(data, where="job.json")
+
+
+def _write_json(path: Path, data: Any) -> None:
+    with path.open("w") as file:
+        json.dump(data, file, indent=1, sort_keys=True)
+        file.flush()
+        os.fsync(file.fileno())
