@@ -43,7 +43,7 @@ def slopes(content: ReportContent) -> Figure | None:
     at, encoders, look = content.primary, content.encoder_order, _Look(content)
     ticks = tuple((float(i), _encoder_label(content, name)) for i, name in enumerate(encoders))
     x = Axis(-0.35, len(encoders) - 0.65, ticks)
-    panel = Panel(560, 370, x, linear(0, 100, label="success, %"), bottom=44)
+    panel = Panel(440, 320, x, linear(0, 100, label="success, %"), bottom=44)
     for number, arm in enumerate(content.arms):
         shift = 0.075 * (number - (len(content.arms) - 1) / 2)
         cells = [(i + shift, cell) for i, name in enumerate(encoders) if (cell := content.cell(arm, name))]
@@ -150,7 +150,7 @@ def tokenizers(content: ReportContent) -> Figure | None:
     rates = [bits for row, _ in rows for bits, _, _ in _rates(row)]
     x = logarithmic(min(rates) * 0.7, max(rates) * 1.5, label="bits a chunk")
     y = linear(0, 1.2 * max(error.value for _, error in rows), label="reconstruction error, mm", count=4)
-    panel = Panel(560, 300, x, y)
+    panel = Panel(440, 270, x, y)
     look = _Look(content)
     for row, error in rows:
         style, found = look.colour(row.name), _rates(row)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
@@ -24,14 +25,20 @@ def render(content: ReportContent) -> str:
         about=words.about,
         verdicts=[(row, words.verdict(content, row)) for row in content.interactions],
         paper=paper,
-        interval=words.INTERVAL,
-        nbsp=words.NO_BREAK,
+        intervals=words.INTERVAL,
+        range=words.interval,
+        unbroken=_unbroken,
         signed=words.signed,
         plain=_plain,
         bounded=words.bounded,
         count=words.count,
         duration=_duration,
     )
+
+
+def _unbroken(text: str) -> str:
+    """Keeps a number and its unit, and the two ends of an interval, on one line."""
+    return re.sub(r"(?<=\d) (?=mm|points|seeds|\[)|(?<=\d,) (?=\S+\])", "\N{NO-BREAK SPACE}", text)
 
 
 def _plain(value: float, decimals: int = 0) -> str:

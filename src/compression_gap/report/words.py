@@ -11,8 +11,7 @@ from compression_gap.report.content import Cell, Interaction, Measured, ReportCo
 
 Label = Literal["resolved", "reversed", "not resolved", "undertrained", "overfitted", "not measured", "incomplete"]
 
-MINUS, ARROW, NO_BREAK = "\N{MINUS SIGN}", "\N{RIGHTWARDS ARROW}", "\N{NO-BREAK SPACE}"
-MM = NO_BREAK + "mm"
+MINUS, ARROW = "\N{MINUS SIGN}", "\N{RIGHTWARDS ARROW}"
 SMOKE_TEST_SEEDS = 2
 INTERVAL = "95 % over training seeds (Welch)"
 
@@ -75,12 +74,11 @@ def about(content: ReportContent, row: Interaction) -> tuple[str, ...]:
     found = verdict(content, row)
     gains = _gains(content, row) if row == content.interactions[0] else _gains_in_short(content, row)
     if found.reasons:
-        told = (
-            f"As measured, {gains[0].lower()}{gains[1:]}."
-            if gains.startswith(("At", "The"))
-            else f"As measured, {gains}."
+        return (
+            f"No verdict on {row.arm}: {' and '.join(found.reasons)}.",
+            f"{gains} as measured.",
+            *_flag(content, row),
         )
-        return (f"No verdict on {row.arm}: {'; '.join(found.reasons)}.", told, *_flag(content, row))
     told = f"{gains}. {found.words[0].upper()}{found.words[1:]}."
     return (told, *_flag(content, row), *_along_the_tolerances(content, row))
 
@@ -100,7 +98,7 @@ def _cautions(content: ReportContent) -> Iterator[str]:
 
 def _gains(content: ReportContent, row: Interaction) -> str:
     at = content.primary
-    where = f"At {content.tolerances_mm[at]:g}{MM} the" if content.tolerances_mm else "The"
+    where = f"At {content.tolerances_mm[at]:g} mm the" if content.tolerances_mm else "The"
     upgrade = f"{where} encoder upgrade {row.encoder_from} {ARROW} {row.encoder_to}"
     gains = (
         f"{row.continuous} {points(row.continuous_gain[at], unit=True)} and {row.arm} {points(row.discrete_gain[at])}"
@@ -140,11 +138,11 @@ def _stretches(tolerances: tuple[float, ...], signs: list[str], label: str) -> I
         if len(run) == len(signs):
             yield "at every tolerance"
         elif run[-1] == len(signs) - 1:
-            yield f"above {tolerances[run[0] - 1]:g}{MM}"
+            yield f"above {tolerances[run[0] - 1]:g} mm"
         elif run[0] == 0:
-            yield f"up to {last}{MM}"
+            yield f"up to {last} mm"
         else:
-            yield f"at {first}{MM}" if len(run) == 1 else f"from {first} to {last}{MM}"
+            yield f"at {first} mm" if len(run) == 1 else f"from {first} to {last} mm"
 
 
 def _flag(content: ReportContent, row: Interaction) -> Iterator[str]:
@@ -183,7 +181,7 @@ def signed(value: float, decimals: int = 0) -> str:
 
 def points(number: Measured, *, unit: bool = False) -> str:
     """`+31 points [18, 44]`."""
-    return signed(number.value) + (f"{NO_BREAK}points" if unit else "") + interval(number)
+    return signed(number.value) + (" points" if unit else "") + interval(number)
 
 
 def log_odds(number: Measured) -> str:
@@ -208,4 +206,4 @@ def interval(number: Measured, decimals: int = 0) -> str:
     if number.low is None or number.high is None:
         return ""
     low, high = (signed(end, decimals).removeprefix("+") for end in (number.low, number.high))
-    return f"{NO_BREAK}[{low},{NO_BREAK}{high}]"
+    return f" [{low}, {high}]"

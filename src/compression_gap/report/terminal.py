@@ -1,0 +1,102 @@
+"""The result at the shell: a short table with the answer in words, or one JSON object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from compression_gap.report import words
+from compression_gap.report.content import Cell, Measured, ReportContent
+
+MARKS = {"converged": "", "undertrained": " u", "overfitted": " o", "not measured": " ?"}
+LEGEND = {"undertrained": "u undertrained", "overfitted": "o overfitted", "not measured": "? convergence not measured"}
+
+
+def show(content: ReportContent, console: Console) -> None:
+    """Prints success by method and encoder at the primary tolerance, then the answer."""
+    where = f" at {content.columns[content.primary]}" if content.tolerances_mm else ""
+    labels = dict.fromkeys(cell.convergence for cell in content.cells)
+    legend = "".join(f"; {LEGEND[label]}" for label in labels if label in LEGEND)
+    paragraphs = [words.cautions(content), *(words.about(content, row) for row in content.interactions)]
+    console.print(
+        Text(f"{content.grid}: success in %{where}, intervals {words.INTERVAL}{legend}", style="bold"),
+        _table(content),
+        "",
+        *(Text(" ".join(sentences)) for sentences in paragraphs if sentences),
+        sep="\n",
+    )
+
+
+def summary(content: ReportContent, report: str) -> dict[str, Any]:
+    """What `cgap run --json` ends with; `report` is the page's path.
+
+    Every interaction stands there at every tolerance, in points and in log-odds, with the primary tolerance marked.
+    """
+    return {
+        "grid": content.grid,
+        "seeds": content.seeds,
+        "failed": len(content.failures),
+        "seconds": content.seconds,
+        "report": report,
+        "verdict_words": list(words.answer(content)),
+        "interaction": _interactions(content),
+        "cells": [_cell(content, cell) for cell in content.cells + content.blind],
+    }
+
+
+def _table(content: ReportContent) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 3, 0, 0))
+    table.add_column("method")
+    for encoder in content.encoder_order:
+        table.add_column(encoder, justify="right")
+    for arm in content.arms:
+        found = [content.cell(arm, encoder) for encoder in content.encoder_order]
+        table.add_row(Text(arm), *(Text(_success(content, cell)) for cell in found))
+    return table
+
+
+def _success(content: ReportContent, cell: Cell | None) -> str:
+    return "" if cell is None else words.percent(cell.success[content.primary]) + MARKS[cell.convergence]
+
+
+def _interactions(content: ReportContent) -> list[dict[str, Any]]:
+    rows = []
+    for row in content.interactions:
+        found = words.verdict(content, row)
+        for at, tolerance in enumerate(content.tolerances_mm or (None,)):
+            rows.append(
+                {
+                    "discrete": row.arm,
+                    "continuous": row.continuous,
+                    "from": row.encoder_from,
+                    "to": row.encoder_to,
+                    "tolerance_mm": tolerance,
+                    "primary": at == content.primary,
+                    **_interval(row.points[at]),
+                    "unit": "points",
+                    "log_odds": _interval(row.log_odds[at]),
+                    "flag": row.flags[at],
+                    "verdict": found.words if at == content.primary else None,
+                }
+            )
+    return rows
+
+
+def _cell(content: ReportContent, cell: Cell) -> dict[str, Any]:
+    pairs = zip(content.tolerances_mm or (None,), cell.success, strict=True)
+    return {
+        "method": cell.arm,
+        "encoder": cell.encoder,
+        "convergence": cell.convergence,
+        "change_on_doubling": cell.change_on_doubling,
+        "seeds": len(cell.per_seed),
+        "episodes": cell.episodes,
+        "success": [{"tolerance_mm": tolerance, **_interval(number), "unit": "%"} for tolerance, number in pairs],
+    }
+
+
+def _interval(number: Measured) -> dict[str, float | None]:
+    return {"estimate": number.value, "low": number.low, "high": number.high}
