@@ -17,6 +17,7 @@ from compression_gap.suites.tabletop.expert import TableExpert
 from compression_gap.suites.tabletop.streams import stream
 
 PROTOCOLS = ("demonstrations", "development", "test")
+TOLERANCES_MM = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0)
 PLACES = 150.0
 """Blocks, slot and gripper begin within +-PLACES of the table's centre."""
 DISTANCE = 80.0
@@ -54,6 +55,10 @@ class Tabletop(SuiteSpec, kind="tabletop", version=1):
         return drawing.CAMERAS
 
     @property
+    def tolerances_mm(self) -> tuple[float, ...]:
+        return TOLERANCES_MM
+
+    @property
     def cost(self) -> SuiteCost:
         return SuiteCost(episode=0.002, picture=0.0002, rollout=0.05)
 
@@ -87,7 +92,7 @@ class TabletopSuite(Suite):
             control_hz=20.0,
             max_steps=160,
             protocols=PROTOCOLS,
-            tolerances_mm=(2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0),
+            tolerances_mm=TOLERANCES_MM,
         )
 
     def initial_states(self, task: int, protocol: str, indices: Sequence[int]) -> States:
