@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -49,7 +50,7 @@ def load_tasks(suite: str) -> tuple[Task, ...]:
 
 
 @cache
-def _benchmark(suite: str):
+def _benchmark(suite: str) -> Any:
     try:
         from libero.libero import benchmark
     except ModuleNotFoundError as error:

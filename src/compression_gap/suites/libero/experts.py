@@ -23,12 +23,12 @@ Script = Callable[[Arm], Moves]
 def turn_on_the_stove_and_put_the_moka_pot_on_it(arm: Arm) -> Moves:
     yield from arm.turn("flat_stove_1_button", STOVE_KNOB, joint="flat_stove_1_button.joint", to=0.6)
     yield from arm.pick("moka_pot_1", MOKA_POT)
-    yield from arm.place("moka_pot_1", on="flat_stove_1_cook_region", height=0.092)
+    yield from arm.place(on="flat_stove_1_cook_region", height=0.092)
 
 
 def pick_up_the_alphabet_soup_and_place_it_in_the_basket(arm: Arm) -> Moves:
     yield from arm.pick("alphabet_soup_1", CAN)
-    yield from arm.place("alphabet_soup_1", on="basket_1_contain_region", height=0.02)
+    yield from arm.place(on="basket_1_contain_region", height=0.02)
 
 
 SCRIPTS: dict[tuple[str, int], Script] = {
@@ -85,7 +85,7 @@ class _Run:
         self._noise = np.zeros(7)
         self._scale = np.array([NOISE] * 3 + [NOISE_TURNING] * 3 + [0.0])
 
-    def act(self, sight: Mapping[str, np.ndarray]) -> tuple[Float[np.ndarray, "7"], Float[np.ndarray, "7"]]:
+    def act(self, sight: Mapping[str, np.ndarray]) -> tuple[Float[np.ndarray, " 7"], Float[np.ndarray, " 7"]]:
         """(label, executed) for what is seen now."""
         self.seen.append(sight)
         self._arm.see = sight

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.spatial.transform import Rotation
 
-Moves = Iterator[Float[np.ndarray, "7"]]
-Point = Float[np.ndarray, "3"]
+Moves = Iterator[Float[np.ndarray, " 7"]]
+Point = Float[np.ndarray, " 3"]
 
 OPEN, CLOSED = -1.0, 1.0
 METRES, RADIANS = 0.05, 0.5  # what an action of 1 asks for in one step (robosuite's OSC_POSE)
@@ -50,6 +49,16 @@ class Grasp:
     """The direction along which the fingers close; None for round things, which are held as the hand comes."""
 
 
+@dataclass(frozen=True)
+class Held:
+    """What is in the hand."""
+
+    thing: str
+    grasp: Grasp
+    offset: Point
+    """From the finger tips to its middle, in metres, when it was lifted."""
+
+
 class Arm:
     """One arm as a script sees it: what it sees now (`World.privileged`), and the moves it can make.
 
@@ -63,6 +72,7 @@ class Arm:
         self.see: Mapping[str, np.ndarray] = {}
         self.fingers = OPEN
         self.yaw = 0.0
+        self.held: Held | None = None
 
     @property
     def position(self) -> Point:
@@ -73,24 +83,27 @@ class Arm:
         rotation = self.see["hand.rotation"] @ POINTING_DOWN
         return float(np.arctan2(rotation[1, 0], rotation[0, 0]))
 
-    def toward(self, point: Point) -> Float[np.ndarray, "7"]:
+    @property
+    def lost(self) -> bool:
+        """Whether what the hand holds has slipped by more than 4 cm."""
+        if self.held is None:
+            return False
+        offset = self.see[f"{self.held.thing}.position"] - self.position
+        return bool(np.linalg.norm(offset - self.held.offset) > 0.04)
+
+    def toward(self, point: Point) -> Float[np.ndarray, " 7"]:
         """The action that takes the finger tips toward a point, and the hand toward `self.yaw`, by feedback."""
-        rotation = Rotation.from_euler("z", self.yaw).as_matrix() @ POINTING_DOWN
-        turn = Rotation.from_matrix(rotation @ self.see["hand.rotation"].T).as_rotvec()
+        cos, sin = np.cos(self.yaw), np.sin(self.yaw)
+        wanted = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]) @ POINTING_DOWN
+        turn = 0.5 * np.cross(self.see["hand.rotation"].T, wanted.T).sum(axis=0)  # sine of the angle, times the axis
         shift = self.style.gain * (point - self.position) / METRES
         shift *= min(1.0, self.style.speed / max(np.abs(shift).max(), 1e-9))
         return np.clip(np.concatenate([shift, 2.0 * turn / RADIANS, [self.fingers]]), -1.0, 1.0)
 
-    def stay(self, steps: int) -> Moves:
-        """Holds the place where the hand is now."""
-        point = self.position
-        for _ in range(steps):
-            yield self.toward(point)
-
     def go(self, target: Callable[[], Point], near: float = 0.02, patience: int = 80) -> Moves:
-        """Goes to a point until it is `near` metres or `patience` steps are over."""
+        """Goes to a point until it is `near` metres, `patience` steps are over, or what it holds is lost."""
         for _ in range(patience):
-            if np.linalg.norm(target() - self.position) < near:
+            if np.linalg.norm(target() - self.position) < near or self.lost:
                 return
             yield self.toward(target())
 
@@ -103,19 +116,20 @@ class Arm:
             off = target() - self.position
             aside = np.hypot(*off[:2]) + abs(self.yaw - self.yaw_now) / 30.0
             height = float(np.clip(8.0 * (aside - 0.005), 0.0, self.HOVER))
-            if height == 0.0 and abs(off[2]) < near:
+            if (height == 0.0 and abs(off[2]) < near) or self.lost:
                 return
             yield self.toward(target() + up(height))
 
-    def rise(self, height: float) -> Moves:
+    def rise(self, height: float = HOVER) -> Moves:
         """Goes straight up."""
         point = self.position + up(height)
         yield from self.go(lambda: point, near=0.03)
 
     def grip(self, fingers: float, steps: int) -> Moves:
         """Closes or opens the fingers on the spot."""
-        self.fingers = fingers
-        yield from self.stay(steps)
+        point, self.fingers = self.position, fingers
+        for _ in range(steps):
+            yield self.toward(point)
 
     def reach(self, thing: str, grasp: Grasp) -> Moves:
         """Brings the open fingers around a thing."""
@@ -123,49 +137,51 @@ class Arm:
         def point() -> Point:
             return self.see[f"{thing}.position"] + self.see[f"{thing}.rotation"] @ grasp.point
 
-        def above() -> Point:
-            return point() + self.style.detour + up(self.HOVER)
-
-        self.fingers = OPEN
+        self.fingers, self.held = OPEN, None
         if grasp.along is not None:
             x, y, _ = self.see[f"{thing}.rotation"] @ grasp.along
-            self.yaw = nearest_half_turn(np.arctan2(y, x) - np.pi / 2, self.yaw)
-        yield from self.go(above)
+            self.yaw = nearest_half_turn(float(np.arctan2(y, x)) - np.pi / 2, self.yaw)
+        yield from self.go(lambda: point() + self.style.detour + up(self.HOVER))
         yield from self.descend(point)
 
-    def pick(self, thing: str, grasp: Grasp, tries: int = 3) -> Moves:
-        """Takes a thing and lifts it; goes back for it if it stays behind."""
-        for _ in range(tries):
+    def pick(self, thing: str, grasp: Grasp) -> Moves:
+        """Takes a thing and lifts it; goes back for it as long as it stays behind."""
+        while self.held is None:
             yield from self.reach(thing, grasp)
             yield from self.grip(CLOSED, 12 + self.style.pause)
             before = self.see[f"{thing}.position"][2]
-            yield from self.rise(self.HOVER)
+            yield from self.rise()
             if self.see[f"{thing}.position"][2] > before + self.HOVER / 3:
-                return
+                self.held = Held(thing, grasp, self.see[f"{thing}.position"] - self.position)
 
-    def place(self, thing: str, on: str, height: float, hover: float = HOVER) -> Moves:
-        """Brings what it holds to `height` above the middle of a site, and lets go."""
+    def place(self, on: str, height: float) -> Moves:
+        """Brings what it holds to `height` above the middle of a site, and lets go; picks it up again if it slips."""
 
         def point() -> Point:
-            return self.position + self.see[f"{on}.position"] + up(height) - self.see[f"{thing}.position"]
+            assert self.held is not None, "there is nothing to place"
+            return self.position + self.see[f"{on}.position"] + up(height) - self.see[f"{self.held.thing}.position"]
 
-        yield from self.go(lambda: point() + self.style.detour + up(hover))
-        yield from self.descend(point)
+        while (held := self.held) is not None:
+            yield from self.go(lambda: point() + self.style.detour + up(self.HOVER))
+            yield from self.descend(point)
+            slipped, self.held = self.lost, None
+            if slipped:
+                yield from self.pick(held.thing, held.grasp)
         yield from self.grip(OPEN, 10)
-        yield from self.rise(self.HOVER)
+        yield from self.rise()
 
-    def turn(self, knob: str, grasp: Grasp, joint: str, to: float, patience: int = 80) -> Moves:
+    def turn(self, knob: str, grasp: Grasp, joint: str, to: float) -> Moves:
         """Holds a knob from above and turns until its joint has reached an angle (rad), then lets go."""
-        yield from self.reach(knob, grasp)
-        yield from self.grip(CLOSED, 10 + self.style.pause)
-        for _ in range(patience):
-            left = to - self.see[joint]
-            if left <= 0.0:
-                break
-            self.yaw = self.yaw_now + min(left + 0.2, 0.5)
-            yield self.toward(self.see[f"{knob}.position"] + self.see[f"{knob}.rotation"] @ grasp.point)
-        yield from self.grip(OPEN, 8)
-        yield from self.rise(self.HOVER)
+        while self.see[joint] < to:
+            yield from self.reach(knob, grasp)
+            yield from self.grip(CLOSED, 10 + self.style.pause)
+            for _ in range(40):
+                if self.see[joint] >= to:
+                    break
+                self.yaw = self.yaw_now + min(to - float(self.see[joint]) + 0.2, 0.5)
+                yield self.toward(self.see[f"{knob}.position"] + self.see[f"{knob}.rotation"] @ grasp.point)
+            yield from self.grip(OPEN, 8)
+            yield from self.rise()
         self.yaw = 0.0
 
 

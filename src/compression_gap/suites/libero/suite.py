@@ -11,11 +11,11 @@ from jaxtyping import Bool, Float, UInt8
 
 from compression_gap.config import closest
 from compression_gap.suites.base import Expert, Legend, Observation, Simulators, States, Suite, SuiteSpec
-from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, Task, load_tasks
+from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, load_tasks
 from compression_gap.suites.libero.experts import ScriptedExpert, script_for
 from compression_gap.suites.libero.world import ACTIONS, CAMERAS, Snapshot, World
 
-FIXED_STATES = {"demonstrations": range(0, 35), "test": range(35, 50)}
+FIXED_STATES = {"demonstrations": range(35), "test": range(35, 50)}
 RANDOM_SEEDS = 10_000  # first seed of the random resets, so that none places a fixture as a fixed state does
 RADIANS_PER_MM = np.radians(1.5)  # a turn that counts as one millimetre of pose error, as on the tabletop
 STATE_OF_A_THING = ("x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32", "joint")
@@ -39,7 +39,7 @@ class Libero(SuiteSpec, kind="libero", version=1):
     render_size: int = 128
     """Height and width in which they are drawn before they are averaged down; a multiple of `image_size`."""
     rendering: Literal["fast", "reference"] = "fast"
-    """"reference" draws as LIBERO does; "fast" leaves out anti-aliasing, shadows and mirrors, for a third of the time."""
+    """As LIBERO draws ("reference"), or in a third of the time without anti-aliasing, shadows and mirrors ("fast")."""
     settle_steps: int = 25
     """Control steps at rest before the first observation, because objects start above their supports and drop."""
 
@@ -138,7 +138,7 @@ class LiberoSuite(Suite):
                 "right finger (m)",
             ),
             state=tuple(
-                f"thing {thing + 1} {name}" + (f" ({unit})" if unit else "")
+                f"object {thing + 1} {name}" + (f" ({unit})" if unit else "")
                 for thing in range(self.num_things)
                 for name, unit in zip(STATE_OF_A_THING, units, strict=True)
             ),
@@ -161,11 +161,10 @@ class LiberoSimulators(Simulators):
     def __init__(self, suite: LiberoSuite, task: int, num: int) -> None:
         self.num = num
         self._suite, self._task, self._world = suite, task, suite.world(task)
-        self.reset(suite.initial_states(task, "demonstrations", [0] * num), [0] * num)
 
     def reset(self, states: States, episodes: Sequence[int]) -> None:
+        assert len(states["snapshot"]) == len(episodes) == self.num
         self._snapshots: list[Snapshot] = [np.array(row) for row in states["snapshot"]]
-        assert len(self._snapshots) == len(episodes) == self.num
         self._stamp = np.array([[episode, 0] for episode in episodes], dtype=np.int64)
         self._success = np.zeros(self.num, dtype=bool)
 
@@ -232,13 +231,10 @@ def state_of(privileged: Mapping[str, np.ndarray], things: Sequence[str]) -> Flo
     """Position (mm), first two columns of the rotation matrix, and the sum of the own joints of each thing."""
     parts = []
     for thing in things:
-        joints = [np.sum(angle) for name, angle in privileged.items() if _is_joint_of(name, thing)]
-        parts += [privileged[f"{thing}.position"] * 1000.0, privileged[f"{thing}.rotation"].T[:2].ravel(), [sum(joints)]]
+        columns = privileged[f"{thing}.rotation"].T[:2]
+        joints = [angle for name, angle in privileged.items() if name.startswith(f"{thing}_") and ".joint" in name]
+        parts += [privileged[f"{thing}.position"] * 1000.0, columns.ravel(), [np.sum(joints)]]
     return np.concatenate(parts)
-
-
-def _is_joint_of(name: str, thing: str) -> bool:
-    return name.startswith(f"{thing}_") and name.endswith(".joint")
 
 
 def average_down(picture: UInt8[np.ndarray, "big big 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -30,7 +31,7 @@ class World:
         import mujoco
         from libero.libero.envs.env_wrapper import ControlEnv
 
-        self._mujoco = mujoco
+        self._mujoco: Any = mujoco  # its functions are compiled, and unknown to type checkers
         self._rendering, self._render_size = rendering, render_size
         with _numpy_seed(0):
             control = ControlEnv(
@@ -45,11 +46,11 @@ class World:
         self._sim = self._env.sim
         self._model, self._data = self._sim.model._model, self._sim.data._data
         self._robot = self._env.robots[0]
-        self._renderer: mujoco.Renderer | None = None
+        self._renderer: Any = None
         self._loaded: Snapshot | None = None
 
-        self._state_kind = mujoco.mjtState.mjSTATE_INTEGRATION
-        self._num_state = mujoco.mj_stateSize(self._model, self._state_kind)
+        self._state_kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
+        self._num_state = self._mujoco.mj_stateSize(self._model, self._state_kind)
         self._fixtures = [self._body(fixture.root_body) for fixture in self._env.fixtures_dict.values()]
         self._hand = self._body(self._robot.robot_model.eef_name)
         self._grip_site = self._robot.eef_site_id
@@ -89,7 +90,7 @@ class World:
             snapshot = self.step(snapshot, STAND_STILL)
         return snapshot
 
-    def step(self, snapshot: Snapshot, action: Float[np.ndarray, "7"]) -> Snapshot:
+    def step(self, snapshot: Snapshot, action: Float[np.ndarray, " 7"]) -> Snapshot:
         """The snapshot after one control step (1/20 s, 25 physics steps)."""
         self.load(snapshot)
         substeps = int(self._env.control_timestep / self._env.model_timestep)
@@ -98,7 +99,7 @@ class World:
         with _without_forward(self._sim):
             for substep in range(substeps):
                 self._mujoco.mj_step1(self._model, self._data)
-                self._env._pre_action(action, policy_step=substep == 0)
+                self._robot.control(action, policy_step=substep == 0)
                 self._mujoco.mj_step2(self._model, self._data)
         return self._remember()
 
@@ -121,7 +122,7 @@ class World:
         """Whether the task's goal holds."""
         return bool(self._env._check_success())
 
-    def proprioception(self) -> Float[np.ndarray, "9"]:
+    def proprioception(self) -> Float[np.ndarray, " 9"]:
         """End-effector position (m), hand quaternion x y z w with x >= 0, the two finger joints (m)."""
         quaternion = np.roll(self._data.xquat[self._hand], -1)
         quaternion = quaternion if quaternion[0] >= 0 else -quaternion  # the hand points down: w hovers around 0
@@ -169,7 +170,7 @@ class World:
             self._renderer.close()
             self._renderer = None
 
-    def _new_renderer(self):
+    def _new_renderer(self) -> Any:
         visual, flags = self._model.vis, self._mujoco.mjtRndFlag
         visual.global_.offwidth = visual.global_.offheight = self._render_size
         if self._rendering == "fast":
@@ -231,7 +232,7 @@ def _numpy_seed(seed: int) -> Iterator[None]:
 
 
 @contextmanager
-def _without_forward(sim) -> Iterator[None]:
+def _without_forward(sim: Any) -> Iterator[None]:
     """robosuite's controller asks for a forward pass whenever it reads the state; here mj_step1 has just done it."""
     sim.forward = lambda: None
     try:

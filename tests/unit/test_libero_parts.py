@@ -1,0 +1,153 @@
+"""The parts of suites/libero that need no simulator."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compression_gap.suites.libero.experts import ScriptedExpert, script_for
+from compression_gap.suites.libero.primitives import CLOSED, METRES, OPEN, Arm, Grasp, Style, nearest_half_turn
+from compression_gap.suites.libero.suite import Libero, average_down, state_of
+
+DOWN = np.diag([1.0, -1.0, -1.0])
+TABLE = 0.9
+
+
+class PointHand:
+    """A hand that moves as asked, over a table with one cube, and drops the cube as often as it is told to."""
+
+    def __init__(self, drops: int = 0) -> None:
+        self.hand, self.cube = np.array([0.0, 0.0, 1.2]), np.array([0.1, -0.2, TABLE + 0.02])
+        self.held, self.drops = False, drops
+
+    def privileged(self) -> dict[str, np.ndarray]:
+        one = {
+            "hand.position": self.hand,
+            "hand.rotation": DOWN,
+            "cube.position": self.cube,
+            "cube.rotation": np.eye(3),
+            "plate.position": np.array([-0.1, 0.2, TABLE]),
+        }
+        return {name: value[None].copy() for name, value in one.items()}
+
+    def step(self, action: np.ndarray) -> None:
+        near = np.linalg.norm(self.cube - self.hand) < 0.02
+        self.held = action[6] > 0 and (self.held or near)
+        if self.held and self.drops and self.hand[2] > 1.0:
+            self.held, self.drops = False, self.drops - 1
+            self.cube[2] = TABLE + 0.02
+        self.hand = self.hand + 0.5 * METRES * action[:3]
+        if self.held:
+            self.cube = self.hand.copy()
+
+
+def put_the_cube_on_the_plate(arm: Arm):
+    yield from arm.pick("cube", Grasp(point=(0.0, 0.0, 0.0)))
+    yield from arm.place(on="plate", height=0.03)
+
+
+def run(expert: ScriptedExpert, world: PointHand, steps: int) -> np.ndarray:
+    labels = []
+    for _ in range(steps):
+        label, executed = expert.act(world)  # type: ignore[arg-type]
+        labels.append(label[0])
+        world.step(executed[0])
+    return np.array(labels)
+
+
+@pytest.mark.parametrize("drops", [0, 1, 3])
+def test_a_script_brings_the_thing_to_its_place_even_if_it_slips(drops: int) -> None:
+    world, expert = PointHand(drops), ScriptedExpert(put_the_cube_on_the_plate)
+    expert.begin([4])
+    run(expert, world, 400)
+    assert np.linalg.norm(world.cube - [-0.1, 0.2, TABLE + 0.03]) < 0.02
+    assert not world.held
+
+
+def test_equal_episodes_act_equally_and_others_do_not() -> None:
+    paths = []
+    for episode in (7, 7, 8):
+        world, expert = PointHand(), ScriptedExpert(put_the_cube_on_the_plate)
+        expert.begin([episode])
+        paths.append(run(expert, world, 60))
+    np.testing.assert_array_equal(paths[0], paths[1])
+    assert np.abs(paths[0] - paths[2]).max() > 0.05
+
+
+def test_a_restored_expert_goes_on_as_the_original_did() -> None:
+    world, expert = PointHand(), ScriptedExpert(put_the_cube_on_the_plate)
+    expert.begin([3])
+    run(expert, world, 50)
+    saved, hand, cube, held = expert.save(), world.hand.copy(), world.cube.copy(), world.held
+    ahead = run(expert, world, 40)
+    world.hand, world.cube, world.held = hand, cube, held
+    expert.restore(saved)
+    np.testing.assert_array_equal(run(expert, world, 40), ahead)
+
+
+def test_executed_actions_differ_from_labels_but_never_in_the_gripper() -> None:
+    world, expert = PointHand(), ScriptedExpert(put_the_cube_on_the_plate)
+    expert.begin([0])
+    pairs = []
+    for _ in range(120):
+        label, executed = expert.act(world)  # type: ignore[arg-type]
+        pairs.append((label[0], executed[0]))
+        world.step(executed[0])
+    labels, executed = map(np.array, zip(*pairs, strict=True))
+    assert np.abs(labels).max() <= 1.0
+    assert np.abs(executed).max() <= 1.0
+    np.testing.assert_array_equal(labels[:, 6], executed[:, 6])
+    assert set(labels[:, 6]) == {OPEN, CLOSED}
+    assert 0.05 < (executed - labels)[:, :3].std() < 0.2
+
+
+def test_the_funnel_sinks_only_when_it_is_above_its_target() -> None:
+    arm = Arm(Style(gain=2.0, speed=1.0, pause=0, detour=np.zeros(3)))
+    target = np.array([0.0, 0.0, 1.0])
+    for aside, sinks in ((0.03, False), (0.002, True)):
+        arm.see = {"hand.position": target + np.array([aside, 0.0, 0.05]), "hand.rotation": DOWN}
+        action = next(arm.descend(lambda: target))
+        assert (action[2] < -0.5) == sinks
+
+
+@pytest.mark.parametrize(("yaw", "to"), [(3.0, 0.0), (-1.6, 1.4), (0.3, 7.0)])
+def test_nearest_half_turn(yaw: float, to: float) -> None:
+    found = nearest_half_turn(yaw, to)
+    assert abs(found - to) <= np.pi / 2
+    assert np.isclose(np.sin(found - yaw), 0.0)
+
+
+def test_pictures_are_averaged_in_blocks() -> None:
+    picture = np.zeros((4, 4, 3), dtype=np.uint8)
+    picture[:2, 2:] = [[[255, 1, 0], [255, 2, 0]], [[255, 2, 0], [255, 2, 0]]]
+    small = average_down(picture, 2)
+    np.testing.assert_array_equal(small[0, 1], [255, 2, 0])
+    assert small[1].sum() == small[0, 0].sum() == 0
+
+
+def test_the_state_is_millimetres_rotation_columns_and_joints() -> None:
+    turned = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    seen = {
+        "stove.position": np.array([0.1, 0.2, 0.3]),
+        "stove.rotation": turned,
+        "stove_knob.joint": np.array(0.7),
+        "drawer.joint": np.array(9.0),
+    }
+    np.testing.assert_allclose(state_of(seen, ["stove"]), [100, 200, 300, 0, 1, 0, -1, 0, 0, 0.7])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"suite": "libero_11"}, "did you mean 'libero_10'"),
+        ({"image_size": 60}, "multiple of image_size 60"),
+    ],
+)
+def test_wrong_fields_are_named(changes: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Libero(**changes)
+
+
+def test_a_task_without_a_script_says_which_tasks_have_one() -> None:
+    with pytest.raises(ValueError, match=r"no scripted expert for libero_10 task 3.*libero_object 0"):
+        script_for("libero_10", 3)
