@@ -113,7 +113,7 @@ def success_only() -> ReportContent:
         cells=cells,
         interactions=rows[:1],
         ladders=(),
-        tokenizers=tuple(replace(row, replay=row.replay[:1]) for row in full.tokenizers),
+        tokenizers=tuple(replace(row, replay=row.replay[PRIMARY : PRIMARY + 1]) for row in full.tokenizers),
         blind=tuple(cut(cell) for cell in full.blind),
         failures=(
             Failure(

@@ -108,7 +108,10 @@ def test_cautions_come_before_any_number() -> None:
     first, second, third = words.answer(content)[:3]
     assert first == "1 job failed; nothing is put in place of the missing results."
     assert second == "2 seeds: a smoke test, not evidence."
-    assert third.startswith("No verdict")
+    assert third == (
+        "No verdict on OAT 8x1000 (greedy): OAT 8x1000 (greedy) is undertrained on weak and strong "
+        "(twice the steps: +14 and +14 points)."
+    )
     assert words.cautions(replace(content, failures=(), seeds=1)) == (
         "One seed: no interval over training can be given.",
     )

@@ -16,7 +16,11 @@ from compression_gap.report.words import bounded, percent, points, sign, signed,
 COLOURS = 6
 CURVE_POINTS = 150
 NO_LEGEND = Markup("")
-LOSSES = (("codebook", "codebook_loss"), ("policy and data", "policy_loss"), ("encoder", "encoder_loss"))
+LOSSES = (  # name, field, and a colour that no method of the usual grids has
+    ("codebook", "codebook_loss", "s3"),
+    ("policy and data", "policy_loss", "s4"),
+    ("encoder", "encoder_loss", "s5"),
+)
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ def ladders(content: ReportContent) -> Figure | None:
     return Figure(
         "ladder",
         tuple(panels),
-        legend((name, "square", f"s{index} bare") for index, (name, _) in enumerate(LOSSES)),
+        legend((name, "square", f"{colour} bare") for name, _, colour in LOSSES),
     )
 
 
@@ -190,15 +194,15 @@ def losses(content: ReportContent) -> Figure | None:
         y = logarithmic(min(values), max(values)) if min(values) > 0 else linear(min(values), max(values), count=4)
         panel = Panel(250, 170, linear(0, max(last, 1), count=3), y, left=42, top=8, bottom=26)
         for curve in curves:
-            panel.line(_thinned(curve.train_steps, curve.train), "s0 thin")
-            panel.line(_thinned(curve.held_out_steps, curve.held_out), "s1")
+            panel.line(_thinned(curve.train_steps, curve.train), "neutral thin")
+            panel.line(_thinned(curve.held_out_steps, curve.held_out), "plain")
         panels.append((arm, panel.svg(f"Loss of {arm}. Held out, last: {_last_held_out(curves)}")))
     if not panels:
         return None
     return Figure(
         "losses",
         tuple(panels),
-        legend((("training", "", "s0 thin"), ("held-out demonstrations", "", "s1"))),
+        legend((("training", "", "neutral thin"), ("held-out demonstrations", "", "plain"))),
     )
 
 
@@ -233,10 +237,10 @@ class _Look:
 def _ladder_row(panel: Panel, ladder: Ladder, top: float) -> None:
     panel.text(panel.left - 8, top + 22, ladder.encoder, "tick", "end")
     rungs = [rung.value for rung in (ladder.expert, ladder.replay, ladder.state, ladder.policy)]
-    for lane, (name, field) in enumerate(LOSSES):
+    for lane, (name, field, colour) in enumerate(LOSSES):
         loss: Measured = getattr(ladder, field)
         high, low = rungs[lane], rungs[lane + 1]
-        style = f"step s{lane}" + (" hollow" if loss.value < 0 else "")
+        style = f"step {colour}" + (" hollow" if loss.value < 0 else "")
         panel.bar(low, high, top + 12 * lane, 10, style, f"{name}: {points(loss)} points lost")
         change = signed(-loss.value) if loss.value else "0"
         panel.text(panel.x(max(low, high)) + 4, top + 12 * lane + 9, change, "small", "start")
@@ -287,7 +291,7 @@ def _slope_words(content: ReportContent) -> Iterator[str]:
 
 
 def _ladder_words(row: Ladder) -> str:
-    lost = ", ".join(f"{name} {points(getattr(row, field))}" for name, field in LOSSES)
+    lost = ", ".join(f"{name} {points(getattr(row, field))}" for name, field, _ in LOSSES)
     return f"{row.encoder} {row.policy.value:.0f} % of the expert's {row.expert.value:.0f} %, lost to {lost}"
 
 
