@@ -28,7 +28,7 @@ def turn_on_the_stove_and_put_the_moka_pot_on_it(arm: Arm) -> Moves:
 
 def pick_up_the_alphabet_soup_and_place_it_in_the_basket(arm: Arm) -> Moves:
     yield from arm.pick("alphabet_soup_1", CAN)
-    yield from arm.place(on="basket_1_contain_region", height=0.02)
+    yield from arm.place(on="basket_1_contain_region", height=0.02, over=0.16)
 
 
 SCRIPTS: dict[tuple[str, int], Script] = {

@@ -154,15 +154,19 @@ class Arm:
             if self.see[f"{thing}.position"][2] > before + self.HOVER / 3:
                 self.held = Held(thing, grasp, self.see[f"{thing}.position"] - self.position)
 
-    def place(self, on: str, height: float) -> Moves:
-        """Brings what it holds to `height` above the middle of a site, and lets go; picks it up again if it slips."""
+    def place(self, on: str, height: float, over: float = HOVER) -> Moves:
+        """Brings what it holds to `height` above the middle of a site, and lets go; picks it up again if it slips.
+
+        On the way it travels `over` metres higher still: over the rim of a basket, say.
+        """
 
         def point() -> Point:
             assert self.held is not None, "there is nothing to place"
             return self.position + self.see[f"{on}.position"] + up(height) - self.see[f"{self.held.thing}.position"]
 
         while (held := self.held) is not None:
-            yield from self.go(lambda: point() + self.style.detour + up(self.HOVER))
+            yield from self.rise(max(0.0, point()[2] + over - self.position[2]))
+            yield from self.go(lambda: point() + self.style.detour + up(over))
             yield from self.descend(point)
             slipped, self.held = self.lost, None
             if slipped:

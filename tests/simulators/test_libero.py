@@ -1,0 +1,273 @@
+"""LIBERO itself: needs the extra `libero` and libosmesa6. Two tasks are loaded once for the whole file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+from compression_gap.suites.base import state_hashes
+from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, load_tasks
+from compression_gap.suites.libero.suite import Libero, LiberoSimulators, LiberoSuite
+
+LOOKS = ("proprioception", "state", "stamp")
+STILL = np.array([[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0]])
+
+
+@pytest.fixture(scope="module")
+def stove() -> Iterator[LiberoSuite]:
+    suite = Libero(suite="libero_10", tasks=(2,)).build()
+    yield suite
+    suite.world(0).close()
+
+
+@pytest.fixture(scope="module")
+def soup() -> Iterator[LiberoSuite]:
+    suite = Libero(suite="libero_object", tasks=(0,)).build()
+    yield suite
+    suite.world(0).close()
+
+
+def started(suite: LiberoSuite, index: int = 0, protocol: str = "demonstrations") -> LiberoSimulators:
+    simulators = suite.simulators(0, 1)
+    simulators.reset(suite.initial_states(0, protocol, [index]), [index])
+    return simulators
+
+
+def demonstrate(suite: LiberoSuite, index: int, steps: int | None = None) -> tuple[LiberoSimulators, np.ndarray]:
+    """The simulators after an episode of the expert, and the actions that were executed."""
+    simulators, expert = started(suite, index), suite.expert(0)
+    expert.begin([index])
+    executed = []
+    for _ in range(steps or suite.legend.max_steps):
+        if simulators.done()[0]:
+            break
+        executed.append(expert.act(simulators)[1])
+        simulators.step(executed[-1])
+    return simulators, np.array(executed)
+
+
+def random_actions(num: int, steps: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.7, 0.7, (steps, num, 7))
+
+
+@pytest.mark.parametrize("index", [3, 20])
+def test_the_expert_turns_the_stove_on_and_its_executed_actions_do_so_again(stove: LiberoSuite, index: int) -> None:
+    simulators, executed = demonstrate(stove, index)
+    assert simulators.outcome()["success"][0]
+    knob, pot = simulators.privileged()["flat_stove_1_button.joint"], simulators.privileged()["moka_pot_1.position"]
+    burner = simulators.privileged()["flat_stove_1_cook_region.position"]
+    assert knob[0] > 0.5
+    assert np.linalg.norm((pot - burner)[0, :2]) < 0.075
+
+    replay = started(stove, index)
+    for action in executed:
+        replay.step(action)
+    assert replay.done()[0]
+    np.testing.assert_array_equal(replay.scene(), simulators.scene())
+
+
+def test_the_expert_puts_the_soup_into_the_basket(soup: LiberoSuite) -> None:
+    simulators, executed = demonstrate(soup, 5)
+    assert simulators.outcome()["success"][0]
+    assert 50 < len(executed) < soup.legend.max_steps
+
+
+def test_a_restored_continuation_equals_the_original_to_the_last_bit(stove: LiberoSuite) -> None:
+    simulators, _ = demonstrate(stove, 1, steps=40)  # the fingers are closed around the knob
+    saved, actions = simulators.save(), random_actions(1, 50)
+
+    def go_on() -> list[np.ndarray]:
+        path = []
+        for action in actions:
+            simulators.step(action)
+            path += [simulators.scene(), *simulators.observe(LOOKS).values()]
+        return path
+
+    original = go_on()
+    simulators.reset(stove.initial_states(0, "test", [3]), [9])
+    simulators.restore(saved)
+    for again, before in zip(go_on(), original, strict=True):
+        np.testing.assert_array_equal(again, before)
+
+
+def test_environments_that_share_a_world_do_not_touch_each_other(stove: LiberoSuite) -> None:
+    together, actions = stove.simulators(0, 2), random_actions(2, 10)
+    together.reset(stove.initial_states(0, "demonstrations", [0, 1]), [0, 1])
+    for action in actions:
+        together.step(action)
+    for row in range(2):
+        alone = started(stove, row)
+        for action in actions:
+            alone.step(action[row : row + 1])
+        np.testing.assert_array_equal(alone.scene()[0], together.scene()[row])
+        np.testing.assert_array_equal(alone.observe(LOOKS)["stamp"][0], together.observe(LOOKS)["stamp"][row])
+
+
+def test_a_step_agrees_with_robosuites_own(stove: LiberoSuite) -> None:
+    simulators, world = started(stove), stove.world(0)
+    actions = random_actions(1, 20)
+    start = simulators.scene()
+    for action in actions:
+        simulators.step(action)
+    ours = simulators.scene()
+
+    simulators.reset(stove.initial_states(0, "demonstrations", [0]), [0])
+    np.testing.assert_array_equal(simulators.scene(), start)
+    for action in actions:
+        world._env.step(action[0])
+    robosuites = world.scene()
+    world._loaded = None  # its state was changed behind its back
+    np.testing.assert_allclose(ours[0], robosuites, atol=1e-5)
+    assert np.abs(ours - start).max() > 0.05
+
+
+def test_states_are_settled_and_depend_on_nothing_but_their_number(stove: LiberoSuite) -> None:
+    first = stove.initial_states(0, "demonstrations", [2, 37])
+    np.testing.assert_array_equal(first["snapshot"][0], first["snapshot"][1])
+    demonstrate(stove, 0, steps=5)
+    np.random.seed(5)
+    before = np.random.get_state()[1].copy()
+    np.testing.assert_array_equal(stove.initial_states(0, "demonstrations", [2])["snapshot"], first["snapshot"][:1])
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+
+    simulators = started(stove, 2)
+    here = simulators.privileged()
+    for _ in range(20):
+        simulators.step(STILL)
+    later = simulators.privileged()
+    for name in ("moka_pot_1.position", "chefmate_8_frypan_1.position", "flat_stove_1.position"):
+        assert np.abs(later[name] - here[name]).max() < 5e-4
+
+
+def test_protocols_are_liberos_states_and_do_not_overlap(stove: LiberoSuite) -> None:
+    fixed = load_tasks("libero_10")[2].initial_states()
+    assert fixed.shape == (50, 47)
+    states = {p: stove.initial_states(0, p, range(3)) for p in stove.legend.protocols}
+    hashes = [name for some in states.values() for name in state_hashes(some)]
+    assert len(set(hashes)) == len(hashes)
+    simulators = started(stove, 0, "test")
+    pot = fixed[35, 1 + 9 + 7 : 1 + 9 + 10]  # after the time, the arm and the pan
+    assert np.linalg.norm(simulators.privileged()["moka_pot_1.position"][0, :2] - pot[:2]) < 2e-3
+    stoves = [some["snapshot"][:, -21:-14] for some in states.values()]
+    assert np.ptp(np.concatenate(stoves)[:, :2], axis=0).min() > 1e-3  # each state has its own place for the stove
+
+
+def test_drawn_scenes_are_the_observed_pictures(stove: LiberoSuite) -> None:
+    simulators, _ = demonstrate(stove, 2, steps=70)  # by now the burner glows
+    scenes, pictures = [simulators.scene()[0]], [simulators.observe(stove.legend.cameras)]
+    start = started(stove, 4)
+    scenes.append(start.scene()[0])
+    pictures.append(start.observe(stove.legend.cameras))
+    for camera in stove.legend.cameras:
+        drawn = stove.draw(0, np.stack([scenes[1], scenes[0], scenes[1]]), camera)
+        assert drawn.shape == (3, 64, 64, 3)
+        np.testing.assert_array_equal(drawn[0], pictures[1][camera][0])
+        np.testing.assert_array_equal(drawn[1], pictures[0][camera][0])
+        np.testing.assert_array_equal(drawn[2], drawn[0])
+        assert drawn[0].std() > 20
+    off, on = scenes[0].copy(), scenes[0].copy()
+    knob = stove.world(0)._joints["flat_stove_1_button"]
+    off[knob], on[knob] = 0.49, 0.51
+    dark, glowing = stove.draw(0, np.stack([off, on]), "agentview").astype(int)
+    redder = (glowing - dark)[..., 0] - (glowing - dark)[..., 1]
+    assert redder.max() > 50
+
+
+def test_pictures_are_upright_and_not_mirrored(stove: LiberoSuite) -> None:
+    """What changes in the picture when the fingers move is where the camera model says that the fingers are."""
+    simulators, world = started(stove), stove.world(0)
+    moved = simulators.scene()[0].copy()
+    moved[world._fingers] = 0.0
+    still, changed = stove.draw(0, np.stack([simulators.scene()[0], moved]), "agentview").astype(int)
+    rows, columns = np.nonzero(np.abs(changed - still).sum(axis=2) > 30)
+    simulators.observe(("stamp",))
+    camera, data = world._model.camera("agentview").id, world._data
+    seen = (data.site_xpos[world._grip_site] - data.cam_xpos[camera]) @ data.cam_xmat[camera].reshape(3, 3)
+    focal = 32.0 / np.tan(np.radians(world._model.cam_fovy[camera]) / 2.0)
+    column, row = 32.0 - focal * seen[0] / seen[2], 32.0 + focal * seen[1] / seen[2]
+    assert len(rows) > 3
+    assert abs(np.median(rows) - row) < 4
+    assert abs(np.median(columns) - column) < 4
+    assert abs(row - 32) > 8  # so that a picture upside down would be noticed
+
+
+def test_actions_mean_what_the_legend_says(stove: LiberoSuite) -> None:
+    for value, (name, limit) in enumerate([("x", 50), ("y", 50), ("z", 50)]):
+        simulators = started(stove)
+        before = simulators.privileged()["hand.position"]
+        action = STILL.copy()
+        action[0, value] = 3.0  # clipped to 1
+        for _ in range(8):
+            simulators.step(action)
+        moved = (simulators.privileged()["hand.position"] - before)[0] * 1000.0
+        assert 0.1 * limit < moved[value] / 8 < limit, name  # asked for, not achieved
+        assert np.abs(np.delete(moved, value)).max() < 0.3 * moved[value]
+    controller = stove.world(0)._robot.controller
+    np.testing.assert_allclose(stove.legend.action_scale[:3], controller.output_max[:3] * 1000.0)
+    np.testing.assert_allclose(stove.legend.action_scale[3:6], np.degrees(controller.output_max[3:]))
+    fingers = {}
+    for sign in (-1.0, 1.0):
+        simulators, action = started(stove), STILL.copy()
+        action[0, stove.legend.gripper[0]] = sign
+        for _ in range(15):
+            simulators.step(action)
+        fingers[sign] = np.abs(simulators.observe(("proprioception",))["proprioception"][0, 7:]).sum()
+    assert fingers[-1.0] > 0.07
+    assert fingers[1.0] < 0.01
+
+
+def test_observations_have_the_legends_widths_and_the_quaternion_does_not_flip(stove: LiberoSuite) -> None:
+    simulators, expert = started(stove, 6), stove.expert(0)
+    expert.begin([6])
+    quaternions = []
+    for _ in range(60):
+        seen = simulators.observe(LOOKS)
+        assert seen["proprioception"].shape == (1, len(stove.legend.proprioception))
+        assert seen["state"].shape == (1, len(stove.legend.state))
+        quaternions.append(seen["proprioception"][0, 3:7])
+        simulators.step(expert.act(simulators)[1])
+    np.testing.assert_array_equal(seen["stamp"], [[6, 59]])
+    assert np.abs(np.diff(quaternions, axis=0)).max() < 0.1
+    np.testing.assert_allclose(np.linalg.norm(quaternions, axis=1), 1.0, atol=1e-5)
+
+
+def test_a_finished_environment_ignores_steps(soup: LiberoSuite) -> None:
+    simulators, _ = demonstrate(soup, 0)
+    assert simulators.done()[0]
+    before, stamp = simulators.scene(), simulators.observe(("stamp",))["stamp"]
+    simulators.step(random_actions(1, 1)[0])
+    np.testing.assert_array_equal(simulators.scene(), before)
+    np.testing.assert_array_equal(simulators.observe(("stamp",))["stamp"], stamp)
+
+
+def test_rendering_as_libero_does_shows_the_same_thing_in_finer_quality(soup: LiberoSuite) -> None:
+    reference = Libero(suite="libero_object", tasks=(0,), rendering="reference").build()
+    scene = started(soup).scene()
+    fine, fast = (suite.draw(0, scene, "agentview").astype(int) for suite in (reference, soup))
+    reference.world(0).close()
+    assert 0 < np.abs(fine - fast).mean() < 12
+
+
+def test_every_suite_lists_its_tasks() -> None:
+    for suite in SUITES:
+        tasks = load_tasks(suite)
+        assert len(tasks) == (90 if suite == "libero_90" else 10)
+        assert all(task.bddl_file.is_file() and task.objects_of_interest for task in tasks)
+        assert suite in MAX_STEPS
+
+
+def test_errors_name_what_there_is(stove: LiberoSuite) -> None:
+    with pytest.raises(ValueError, match="tasks 0 to 9"):
+        Libero(tasks=(10,)).build()
+    with pytest.raises(ValueError, match="states 0 to 14, got 15"):
+        stove.initial_states(0, "test", [15])
+    with pytest.raises(ValueError, match="did you mean 'test'"):
+        stove.initial_states(0, "tests", [0])
+    with pytest.raises(ValueError, match="did you mean 'agentview'"):
+        started(stove).observe(("agent_view",))
+    with pytest.raises(ValueError, match="no task 1"):
+        stove.expert(1)
+    with pytest.raises(ValueError, match="no scripted expert for libero_10 task 3"):
+        Libero(tasks=(3,)).build().expert(0)
