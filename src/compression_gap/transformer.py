@@ -84,10 +84,6 @@ class Transformer(nn.Module):
         super().__init__()
         self.blocks = nn.ModuleList([Block(width, heads, dropout, cross) for _ in range(layers)])
         self.norm = nn.LayerNorm(width)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=0.02)
-                nn.init.zeros_(module.bias)
 
     def remember(self, memory: Float[Tensor, "B M W"]) -> list[tuple[Tensor, Tensor]]:
         """Each layer's keys and values of the memory, for calls that look at the same memory again and again."""

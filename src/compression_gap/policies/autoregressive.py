@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import torch.nn.functional as functional
@@ -54,7 +54,7 @@ class Autoregressive(PolicySpec, kind="autoregressive"):
             raise ValueError(f"Autoregressive.top_k: expected at least 1, got {self.top_k}")
 
     @classmethod
-    def sized(cls, size: Literal["S", "M", "L"]) -> Self:
+    def sized(cls, size: Literal["S", "M", "L"]) -> Autoregressive:
         """M and L of the paper, or S for one CPU core, which scores digits."""
         width, layers, heads = SIZES[size]
         return cls(width=width, layers=layers, heads=heads, head="digits" if size == "S" else "index")
@@ -94,7 +94,7 @@ class AutoregressivePolicy(Policy):
         self.transformer = Transformer(spec.width, spec.layers, spec.heads, dropout=spec.dropout, cross=True)
         self.register_buffer("mask", causal_mask(tokenizer.max_tokens), persistent=False)
 
-    def train(self, mode: bool = True) -> Self:
+    def train(self, mode: bool = True) -> AutoregressivePolicy:
         """As for every module, but the tokenizer stays frozen: in evaluation mode."""
         super().train(mode)
         self.tokenizer.eval()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 import torch.nn.functional as functional
@@ -59,7 +59,7 @@ class Diffusion(PolicySpec, kind="diffusion"):
             raise ValueError(f"Diffusion.noise_draws: expected at least 1, got {self.noise_draws}")
 
     @classmethod
-    def sized(cls, size: Literal["S", "M", "L"]) -> Self:
+    def sized(cls, size: Literal["S", "M", "L"]) -> Diffusion:
         """M and L of the paper, or S for one CPU core, which predicts the clean chunk."""
         width, layers, heads = SIZES[size]
         return cls(width=width, layers=layers, heads=heads, prediction="sample" if size == "S" else "epsilon")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 import torch.nn.functional as functional
@@ -45,7 +44,7 @@ class Oat(TokenizerSpec, kind="oat"):
             raise ValueError(f"Oat.width: expected a multiple of head_width {self.head_width}, got {self.width}")
 
     @classmethod
-    def small(cls) -> Self:
+    def small(cls) -> Oat:
         """The size for the built-in suite on one CPU core."""
         return cls(width=64, head_width=32, encoder_layers=1, decoder_layers=2, dropout=0.0)
 
