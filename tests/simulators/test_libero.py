@@ -52,17 +52,16 @@ def random_actions(num: int, steps: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-0.7, 0.7, (steps, num, 7))
 
 
-@pytest.mark.parametrize("index", [3, 20])
-def test_the_expert_turns_the_stove_on_and_its_executed_actions_do_so_again(stove: LiberoSuite, index: int) -> None:
-    simulators, executed = demonstrate(stove, index)
+def test_the_expert_solves_the_task_and_its_stored_actions_do_so_again(stove: LiberoSuite) -> None:
+    simulators, executed = demonstrate(stove, 3)
     assert simulators.outcome()["success"][0]
     knob, pot = simulators.privileged()["flat_stove_1_button.joint"], simulators.privileged()["moka_pot_1.position"]
     burner = simulators.privileged()["flat_stove_1_cook_region.position"]
     assert knob[0] > 0.5
     assert np.linalg.norm((pot - burner)[0, :2]) < 0.075
 
-    replay = started(stove, index)
-    for action in executed:
+    replay = started(stove, 3)
+    for action in executed.astype(np.float32):
         replay.step(action)
     assert replay.done()[0]
     np.testing.assert_array_equal(replay.scene(), simulators.scene())

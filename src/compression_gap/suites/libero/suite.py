@@ -169,7 +169,9 @@ class LiberoSimulators(Simulators):
         self._success = np.zeros(self.num, dtype=bool)
 
     def step(self, actions: Float[np.ndarray, "E 7"]) -> None:
-        for row, action in enumerate(np.clip(np.asarray(actions, dtype=np.float64), -1.0, 1.0)):
+        # Actions are stored as float32: what was executed must be what a replay reads.
+        rounded = np.asarray(actions, dtype=np.float32).astype(np.float64)
+        for row, action in enumerate(np.clip(rounded, -1.0, 1.0)):
             if not self._success[row]:
                 self._snapshots[row] = self._world.step(self._snapshots[row], action)
                 self._success[row] = self._world.success()
