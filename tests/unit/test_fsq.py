@@ -1,0 +1,48 @@
+"""Finite scalar quantization: every code can be reached, is exact, and passes gradients."""
+
+import itertools
+
+import pytest
+import torch
+
+from compression_gap.tokenizers.fsq import Fsq
+
+
+@pytest.mark.parametrize("levels", [(8, 5, 5, 5), (3,), (4, 4), (7, 5, 5, 5, 5)])
+def test_large_latents_reach_all_levels(levels: tuple[int, ...]):
+    fsq = Fsq(levels)
+    for d, count in enumerate(levels):
+        latent = torch.zeros(2001, len(levels))
+        latent[:, d] = torch.linspace(-20, 20, 2001)
+        reached = fsq.quantize(latent)[:, d].unique()
+        expected = (torch.arange(count) - count // 2) / (count // 2)
+        torch.testing.assert_close(reached, expected)
+
+
+def test_ids_are_mixed_radix_numbers_least_significant_digit_first():
+    levels = (3, 4, 5)
+    fsq = Fsq(levels)
+    for a, b, c in itertools.product(*map(range, levels)):
+        number = a + 3 * b + 12 * c
+        assert fsq.to_digits(torch.tensor(number)).tolist() == [a, b, c]
+        assert fsq.to_ids(fsq.to_points(torch.tensor(number))).item() == number
+
+
+def test_zero_is_quantized_to_the_middle():
+    assert torch.equal(Fsq((8, 5)).quantize(torch.zeros(1, 2)), torch.zeros(1, 2))
+
+
+def test_gradient_is_that_of_the_bounded_latent():
+    fsq = Fsq((5,))
+    latent = torch.tensor([[0.4]], requires_grad=True)
+    fsq.quantize(latent).backward()
+    bounded = torch.tensor([[0.4]], requires_grad=True)
+    (torch.tanh(bounded) * fsq.reach / 2).backward()
+    assert latent.grad is not None
+    torch.testing.assert_close(latent.grad, bounded.grad)
+
+
+@pytest.mark.parametrize("levels", [(8, 2), (1,), ()])
+def test_fewer_than_three_levels_are_refused(levels: tuple[int, ...]):
+    with pytest.raises(ValueError, match="at least 3 levels"):
+        Fsq(levels)

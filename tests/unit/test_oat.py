@@ -1,0 +1,100 @@
+"""OAT: prefixes, the register mask, and that it learns."""
+
+import pytest
+import torch
+
+from compression_gap.shapes import ChunkShape
+from compression_gap.tokenizers.base import Tokens
+from compression_gap.tokenizers.oat import Oat, OatTokenizer, prefix_lengths, register_mask
+
+SMALL = Oat(tokens=4, levels=(5, 3), width=16, head_width=8, encoder_layers=1, decoder_layers=1, dropout=0.0)
+
+
+def smooth_chunks(number: int, shape: ChunkShape, seed: int = 0) -> torch.Tensor:
+    """Random-walk chunks of different speeds."""
+    generator = torch.Generator().manual_seed(seed)
+    steps = torch.randn(number, shape.horizon, shape.actions, generator=generator)
+    return steps.cumsum(1) * torch.rand(number, 1, shape.actions, generator=generator)
+
+
+def built(spec: Oat = SMALL, shape: ChunkShape | None = None, seed: int = 0) -> OatTokenizer:
+    shape = shape or ChunkShape(8, 3)
+    torch.manual_seed(seed)
+    tokenizer = spec.build(shape).eval()
+    tokenizer.fit(smooth_chunks(64, shape))
+    return tokenizer
+
+
+def test_the_paper_has_79_73_bits():
+    tokenizer = Oat().build(ChunkShape(32, 7))
+    assert tokenizer.nominal_bits == pytest.approx(79.73, abs=0.005)
+    assert (tokenizer.vocab_size, tokenizer.max_tokens, tokenizer.digits) == (1000, 8, (8, 5, 5, 5))
+
+
+def test_registers_see_all_actions_and_earlier_registers_while_actions_see_no_register():
+    expected = torch.tensor([[1, 1, 0, 0, 0], [1, 1, 0, 0, 0], [1, 1, 1, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 1, 1]])
+    assert torch.equal(register_mask(2, 3), expected.bool())
+
+
+def test_nested_dropout_keeps_powers_of_two():
+    assert [prefix_lengths(n) for n in (1, 2, 6, 8)] == [[1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8]]
+
+
+def test_a_prefix_decodes_alike_whatever_follows_it():
+    tokenizer = built()
+    code = tokenizer.encode(smooth_chunks(5, tokenizer.shape))
+    two = torch.full((5,), 2)
+    cut, masked = Tokens(code.ids[:, :2], two), Tokens(code.ids, two)
+    assert torch.equal(tokenizer.decode(cut).chunk, tokenizer.decode(masked).chunk)
+    assert tokenizer.decode(cut).valid.all()
+    assert not torch.allclose(tokenizer.decode(cut).chunk, tokenizer.decode(code).chunk)
+
+
+def test_rows_that_no_chunk_could_have_made_are_invalid():
+    tokenizer = built()
+    ids = torch.zeros(5, 4, dtype=torch.long)
+    ids[1, 2], ids[2, 3], ids[3, 3] = 15, -1, 15  # the vocabulary ends at 14
+    valid = tokenizer.decode(Tokens(ids, torch.tensor([4, 4, 4, 2, 0]))).valid
+    assert valid.tolist() == [True, False, False, True, False]
+
+
+def test_without_nested_dropout_prefixes_are_invalid():
+    tokenizer = built(SMALL.replace(nested_dropout=False))
+    assert not tokenizer.ordered
+    assert not tokenizer.decode(Tokens(torch.zeros(1, 4, dtype=torch.long), torch.tensor([2]))).valid.any()
+
+
+def test_gradients_reach_every_weight():
+    tokenizer = built(seed=1).train()
+    torch.manual_seed(0)
+    tokenizer.loss(smooth_chunks(64, tokenizer.shape)).total.backward()
+    without = [name for name, p in tokenizer.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+def test_it_learns_coarse_to_fine():
+    tokenizer = built(SMALL.replace(levels=(8, 5, 5, 5)), ChunkShape(8, 2)).train()
+    chunks = smooth_chunks(64, tokenizer.shape)
+    optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=3e-3)
+    torch.manual_seed(0)
+    for _ in range(200):
+        optimiser.zero_grad()
+        tokenizer.loss(chunks).total.backward()
+        optimiser.step()
+    tokenizer.eval()
+    code = tokenizer.encode(chunks)
+    scaled = tokenizer.scaling(chunks)
+    error = {}
+    for length in (1, 4):
+        decoded = tokenizer.decode(Tokens(code.ids, torch.full((64,), length))).chunk
+        error[length] = (tokenizer.scaling(decoded) - scaled).square().mean() / scaled.var()
+    assert error[4] < error[1] < 0.4
+
+
+def test_settings_that_cannot_work_are_refused():
+    with pytest.raises(ValueError, match=r"Oat\.tokens"):
+        Oat(tokens=0)
+    with pytest.raises(ValueError, match="multiple of head_width 64, got 100"):
+        Oat(width=100)
+    with pytest.raises(ValueError, match="at least 3 levels"):
+        Oat(levels=(8, 2)).build(ChunkShape(8, 3))

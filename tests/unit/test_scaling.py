@@ -1,0 +1,43 @@
+"""Action scaling: the fitted range becomes [-1, 1]; constants survive; mistakes are named."""
+
+import pytest
+import torch
+
+from compression_gap.scaling import ActionScaling
+
+
+def test_extremes_of_the_training_chunks_become_minus_one_and_one():
+    chunks = torch.randn(50, 4, 3) * torch.tensor([0.1, 5.0, 300.0]) + 7
+    scaling = ActionScaling(3)
+    scaling.fit(chunks)
+    scaled = scaling(chunks)
+    torch.testing.assert_close(scaled.amin((0, 1)), torch.full((3,), -1.0))
+    torch.testing.assert_close(scaled.amax((0, 1)), torch.full((3,), 1.0))
+    torch.testing.assert_close(scaling.inverse(scaled), chunks, atol=1e-4, rtol=1e-5)
+
+
+def test_a_constant_value_becomes_zero_and_comes_back():
+    chunks = torch.randn(50, 4, 2)
+    chunks[..., 1] = 0.3
+    scaling = ActionScaling(2)
+    scaling.fit(chunks)
+    assert (scaling(chunks + 1)[..., 1] == 0).all()
+    assert torch.equal(scaling.inverse(scaling(chunks))[..., 1], chunks[..., 1])
+
+
+def test_tails_are_left_outside_the_range():
+    scaling = ActionScaling(1)
+    scaling.fit(torch.arange(101.0).reshape(101, 1, 1), tail=0.1)
+    assert scaling.inverse(torch.tensor([-1.0, 1.0]).reshape(2, 1, 1)).flatten().tolist() == [10, 90]
+
+
+def test_an_unfitted_scaling_says_so():
+    with pytest.raises(ValueError, match="call fit"):
+        ActionScaling(2)(torch.zeros(1, 4, 2))
+
+
+def test_nan_in_the_training_chunks_is_refused():
+    chunks = torch.zeros(3, 4, 2)
+    chunks[1, 2, 0] = torch.nan
+    with pytest.raises(ValueError, match="NaN"):
+        ActionScaling(2).fit(chunks)
