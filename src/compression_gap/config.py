@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import hashlib
+import inspect
 import json
+import textwrap
 import types
 import typing
-from ast import literal_eval
 from collections.abc import Iterable, Mapping
-from itertools import product
+from functools import cached_property
+from itertools import pairwise, product
 from typing import Any, ClassVar, Self
 
 from compression_gap import plugins
@@ -26,7 +29,8 @@ class Spec:
         @dataclass(frozen=True)
         class Oat(TokenizerSpec, kind="oat", version=1): ...
 
-    Raise `version` when the numbers that a part makes change on purpose: exactly the results that depend on it go stale.
+    Raise `version` when the numbers that a part makes change on purpose: exactly the results that depend on it go
+    stale.
     """
 
     family: ClassVar[str] = ""
@@ -39,7 +43,7 @@ class Spec:
         if family:
             cls.family = family
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The spec's name: equal settings, equal name."""
         text = json.dumps(to_json(self, for_digest=True), sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -47,11 +51,9 @@ class Spec:
 
     def replace(self, **changes: Any) -> Self:
         """A copy with other fields; `a__b=c` reaches into the spec in field `a`."""
-        own: dict[str, Any] = {}
-        for name, value in changes.items():
-            head, _, rest = name.partition("__")
-            check_field(type(self), head)
-            own[head] = own.get(head, getattr(self, head)).replace(**{rest: value}) if rest else value
+        own, deeper = _by_field(type(self), changes, "__")
+        for name, inner in deeper.items():
+            own[name] = own.get(name, getattr(self, name)).replace(**inner)
         return dataclasses.replace(self, **own)  # type: ignore[type-var]
 
 
@@ -119,25 +121,60 @@ def construct(cls: type, values: Mapping[str, Any], where: str) -> Any:
     return cls(**checked)
 
 
-def override(spec: Any, path: str, text: str) -> Any:
-    """`spec` with the leaf at `path` ("policy.width") set from shell text. A part is chosen by its kind's name.
+def override(spec: Any, changes: Mapping[str, str]) -> Any:
+    """`spec` with leaves ("policy.width") set from shell text, all at once. A part is chosen by its kind's name.
 
     Raises ValueError with the closest name for an unknown field or kind, or when the text has the wrong type.
     """
-    head, _, rest = path.partition(".")
-    check_field(type(spec), head)
-    current = getattr(spec, head)
-    if rest:
-        if not isinstance(current, Spec):
-            raise ValueError(f"{head} of {type(spec).__name__} has no fields of its own, so {path!r} leads nowhere")
-        return dataclasses.replace(spec, **{head: override(current, rest, text)})
-    hint = typing.get_type_hints(type(spec))[head]
+    texts, deeper = _by_field(type(spec), changes, ".")
+    own = {name: _from_text(type(spec), name, text) for name, text in texts.items()}
+    for name, inner in deeper.items():
+        part = own.get(name, getattr(spec, name))
+        if not isinstance(part, Spec):
+            raise ValueError(f"{name} of {type(spec).__name__} has no fields of its own, so no {', '.join(inner)}")
+        own[name] = override(part, inner)
+    return dataclasses.replace(spec, **own)
+
+
+def _by_field(
+    cls: type, changes: Mapping[str, Any], separator: str
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Changes of the class's own fields, and of fields further in by the field that holds them.
+
+    What is changed in one part is changed at once, because half of it need not fit the rest.
+    """
+    own: dict[str, Any] = {}
+    deeper: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        head, _, rest = path.partition(separator)
+        check_field(cls, head)
+        if rest:
+            deeper.setdefault(head, {})[rest] = value
+        else:
+            own[head] = value
+    return own, deeper
+
+
+def _from_text(cls: type, name: str, text: str) -> Any:
+    hint = typing.get_type_hints(cls)[name]
     families = [t.family for t in alternatives(hint) if isinstance(t, type) and issubclass(t, Spec)]
     try:
-        value = literal_eval(text)
+        value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        value = plugins.find(families[0], text)() if families else text
-    return dataclasses.replace(spec, **{head: coerce(value, hint, head)})
+        value = construct(plugins.find(families[0], text), {}, name) if families else text
+    return coerce(value, hint, name)
+
+
+def field_docs(cls: type) -> dict[str, str]:
+    """The sentence under each field of a spec class, by the field's name."""
+    docs = {}
+    for base in reversed([base for base in cls.__mro__ if dataclasses.is_dataclass(base)]):
+        (definition,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(definition, ast.ClassDef)
+        for field, text in pairwise(definition.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                docs[ast.unparse(field.target)] = inspect.cleandoc(str(text.value.value)).replace("\n", " ")
+    return docs
 
 
 def check_field(cls: type, name: str, where: str = "") -> None:

@@ -8,14 +8,14 @@ from typing import Protocol
 
 import numpy as np
 import polars as pl
-import torch
 from jaxtyping import Bool, Float
 
 from compression_gap.agent import Agent
 from compression_gap.config import Spec
 from compression_gap.policies.base import Decoding
+from compression_gap.seeds import episode_number, seed_of
 from compression_gap.suites.base import Simulators, Suite, state_hashes
-from compression_gap.training import Report, seed_of
+from compression_gap.training import Report
 
 
 @dataclass(frozen=True)
@@ -67,11 +67,6 @@ class AgentDriver:
         """Shows the agent the frames just before its next plan."""
         if left < self.agent.spec.history:
             self.agent.observe(simulators.observe(self.agent.reads))
-
-
-def episode_number(protocol: str, task: int, index: int) -> int:
-    """The number of an episode in stamps and seeds: the same wherever the initial state is the same."""
-    return seed_of(protocol, task, index)
 
 
 def roll_out(driver: Driver, suite: Suite, rollouts: Rollouts, batch: int, report: Report) -> pl.DataFrame:
@@ -127,7 +122,7 @@ def _batch(
             break
         chunk, valid = driver.plan(simulators)
         execute = min(rollouts.execute, limit - start, chunk.shape[1])
-        chunk = _keep_last_plan(chunk, valid, last, execute, suite.legend.gripper)
+        chunk = _keep_last_plan(chunk, valid, last, rollouts.execute, suite.legend.gripper)
         last = chunk
         running = ~simulators.done()
         invalid += running & ~valid
@@ -164,7 +159,3 @@ def _keep_last_plan(
         kept[:, rest:, list(gripper)] = last[:, -1:, list(gripper)]
     return np.where(valid[:, None, None], chunk, kept)
 
-
-def limit_threads() -> None:
-    """One thread: gradients and convolutions differ in the last bits between thread counts."""
-    torch.set_num_threads(1)

@@ -1,9 +1,9 @@
 """Results by digest. A folder that exists is complete; everything unfinished lives elsewhere.
 
-    <store>/<kind>/<digest>/    job.json, provenance.json and the job's own files
-    <store>/.partial/           folders being written, with checkpoints from which a killed job goes on
-    <store>/.failed/            tracebacks of jobs that failed, until they succeed
-    <store>/.locks/             one file a job; whoever holds its lock is working on it
+<store>/<kind>/<digest>/    job.json, provenance.json and the job's own files
+<store>/.partial/           folders being written, with checkpoints from which a killed job goes on
+<store>/.failed/            tracebacks of jobs that failed, until they succeed
+<store>/.locks/             one file a job; whoever holds its lock is working on it
 """
 
 from __future__ import annotations
@@ -64,16 +64,17 @@ class Store:
         folder = self.folder(job)
         if not folder.exists():
             return False
-        self._verify(folder, job.digest)
+        verify(folder)
         return True
 
-    def finished(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Folder and provenance of every finished job, damaged ones raising StoreError."""
-        if not self.root.exists():
-            return
-        for kind in sorted(p for p in self.root.iterdir() if p.is_dir() and not p.name.startswith(".")):
-            for folder in sorted(p for p in kind.iterdir() if p.is_dir()):
-                yield folder, self._verify(folder, folder.name)
+    def folders(self) -> Iterator[Path]:
+        """The folder of every finished job, damaged ones among them."""
+        for kind in sorted(self.root.glob("[!.]*/")):
+            yield from sorted(kind.glob("[!.]*/"))
+
+    def unfinished(self) -> list[str]:
+        """Names of the jobs that were begun and not finished; some may be running now."""
+        return sorted(folder.name.replace("-", "/", 1) for folder in (self.root / ".partial").glob("*/"))
 
     @contextmanager
     def lock(self, job: Spec) -> Iterator[None]:
@@ -93,6 +94,9 @@ class Store:
     def finish(self, job: Spec, provenance: dict[str, Any]) -> Path:
         """Moves the partial folder to its final name, with job.json and provenance.json, in one rename."""
         partial, folder = self.partial(job), self.folder(job)
+        for name in ("*.new", "job.json", "provenance.json"):  # left by a kill in the middle of writing
+            for path in partial.glob(name):
+                path.unlink()
         sizes = {str(p.relative_to(partial)): p.stat().st_size for p in sorted(partial.rglob("*")) if p.is_file()}
         _write_json(partial / "job.json", to_json(job))
         _write_json(partial / "provenance.json", {"digest": job.digest, "files": sizes, **provenance})
@@ -118,22 +122,28 @@ class Store:
     def _failure_file(self, job: Spec) -> Path:
         return self.root / ".failed" / f"{job.kind}-{job.digest}.json"
 
-    def _verify(self, folder: Path, digest: str) -> dict[str, Any]:
-        cure = f"this is not a result that cgap finished; move it away or delete it, then run again: {folder}"
-        try:
-            provenance = json.loads((folder / "provenance.json").read_text())
-            json.loads((folder / "job.json").read_text())
-            found, sizes = provenance["digest"], provenance["files"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"job.json or provenance.json is missing or damaged ({error}): {cure}") from error
-        if found != digest:
-            raise StoreError(f"provenance.json says digest {found}, the folder's name says {digest}: {cure}")
-        for name, size in sizes.items():
-            path = folder / name
-            actual = path.stat().st_size if path.exists() else None
-            if actual != size:
-                raise StoreError(f"{name} should have {size} bytes and has {actual or 'gone'}: {cure}")
-        return provenance
+
+def verify(folder: Path) -> dict[str, Any]:
+    """The provenance of a finished job's folder.
+
+    Raises StoreError if the folder is foreign or a file in it is missing or has another size than it was written with.
+    """
+    cure = f"this is not a result that cgap finished; move it away or delete it, then run again: {folder}"
+    try:
+        provenance = json.loads((folder / "provenance.json").read_text())
+        json.loads((folder / "job.json").read_text())
+        found, sizes = provenance["digest"], dict(provenance["files"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"job.json or provenance.json is missing or damaged ({error}): {cure}") from error
+    if found != folder.name:
+        raise StoreError(f"provenance.json says digest {found}, the folder's name says {folder.name}: {cure}")
+    for name, size in sizes.items():
+        path = folder / name
+        if not path.exists():
+            raise StoreError(f"{name} is gone: {cure}")
+        if path.stat().st_size != size:
+            raise StoreError(f"{name} had {size} bytes when it was finished and has {path.stat().st_size} now: {cure}")
+    return provenance
 
 
 def read_job(folder: Path) -> Any:
@@ -149,7 +159,10 @@ def read_job(folder: Path) -> Any:
 
 
 def _write_json(path: Path, data: Any) -> None:
-    with path.open("w") as file:
+    """Writes beside and renames, so that a kill or a full disk leaves no half of it."""
+    beside = path.with_suffix(".new")
+    with beside.open("w") as file:
         json.dump(data, file, indent=1, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())
+    os.replace(beside, path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import time
@@ -18,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from compression_gap.config import Spec
+from compression_gap.seeds import seed_of
 
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
@@ -65,11 +65,6 @@ class Training(Spec, family="settings", kind="training", version=1):
     def decay(self, step: int) -> float:
         """The average's decay at a step."""
         return min(self.ema_max, 1 - (1 + step) ** -self.ema_power)
-
-
-def seed_of(*parts: object) -> int:
-    """A 63-bit seed from anything printable; equal parts, equal seed."""
-    return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:8], "big") >> 1
 
 
 def train(

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 
 from compression_gap.data.demos import Demos
-from compression_gap.rollout import episode_number
+from compression_gap.seeds import episode_number
 from compression_gap.suites.base import Simulators, Suite, state_hashes
 from compression_gap.training import Report
 

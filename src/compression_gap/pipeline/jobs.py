@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-import polars as pl
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -32,10 +33,11 @@ from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.policies.base import Decoding
 from compression_gap.rollout import AgentDriver, Rollouts, roll_out
 from compression_gap.shapes import Batch, ChunkShape
+from compression_gap.seeds import seed_of
 from compression_gap.store import Store
 from compression_gap.suites.base import SuiteSpec
 from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec
-from compression_gap.training import WEIGHTS, Training, seed_of, train
+from compression_gap.training import WEIGHTS, Training, train
 
 EPISODES, SUMMARY = "episodes.parquet", "summary.json"
 HELD_OUT_ROWS = 2048  # enough for a loss curve whose noise does not hide a trend
@@ -94,7 +96,7 @@ class Drawings(Job, kind="drawings", version=1):
         size = suite.legend.image_size
         for number, camera in enumerate(self.cameras):
             path = context.folder / f"{camera}.npy"
-            pictures = np.lib.format.open_memmap(path, "w+", np.uint8, (len(frames), size, size, 3))
+            pictures = _array_on_disk(path, np.uint8, (len(frames), size, size, 3))
             for first in range(0, len(frames), ENCODING_BATCH):
                 chosen = frames[first : first + ENCODING_BATCH]
                 pictures[first : first + len(chosen)] = suite.draw(self.demonstrations.task, demos.scene[chosen], camera)
@@ -195,7 +197,7 @@ class Features(Job, kind="features", version=1):
         encoder = encoder_of(context.store, self.encoder, self.trained, self.drawings.demonstrations.suite)
         encoder = encoder.to(context.device)
         shape = (len(frames), encoder.vectors, encoder.width)
-        out = np.lib.format.open_memmap(context.folder / "features.npy", "w+", np.float32, shape)
+        out = _array_on_disk(context.folder / "features.npy", np.float32, shape)
         with torch.no_grad():
             for first in range(0, len(frames), ENCODING_BATCH):
                 rows = np.arange(first, min(first + ENCODING_BATCH, len(frames)))
@@ -378,7 +380,7 @@ class Evaluation(Job, kind="evaluation", version=1):
 
     def cost(self) -> Cost:
         suite = self.agent.demonstrations[0].suite
-        return Cost(2 + self.rollouts.episodes * suite.cost.rollout)
+        return Cost(2 + self.rollouts.episodes * suite.num_tasks * suite.cost.rollout)
 
     def run(self, context: Context) -> None:
         suite = self.agent.demonstrations[0].suite
@@ -403,7 +405,7 @@ class Replay(Job, kind="replay", version=1):
         return f"replay through {self.tokenizer.title}" if self.tokenizer else "expert"
 
     def cost(self) -> Cost:
-        return Cost(2 + 3 * self.rollouts.episodes * self.suite.cost.episode)
+        return Cost(2 + 3 * self.rollouts.episodes * self.suite.num_tasks * self.suite.cost.episode)
 
     def run(self, context: Context) -> None:
         suite = self.suite.build()
@@ -497,6 +499,14 @@ def _tensors(frames: dict[str, np.ndarray], rows: np.ndarray, device: str) -> di
     return {name: torch.from_numpy(np.asarray(array[rows])).to(device) for name, array in frames.items()}
 
 
+def _array_on_disk(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """An .npy file to be filled. Its space is taken at once: writing to a map on a full disk would kill the process."""
+    array = np.lib.format.open_memmap(path, "w+", dtype, shape)
+    with path.open("r+b") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
+
+
 def _spread(length: int, most: int) -> np.ndarray:
     """At most `most` row numbers, evenly spread."""
     return np.unique(np.linspace(0, length - 1, min(length, most)).astype(np.int64))
@@ -515,7 +525,3 @@ def _standardise(agent: Agent, windows: Windows, device: str) -> None:
         features = agent.encoder.encode(frames)
     agent.standardise_features.fit(features.float().reshape(-1, agent.encoder.width))
 
-
-def read_rows(store: Store, job: Evaluation | Replay) -> pl.DataFrame:
-    """The episode rows of a finished job."""
-    return pl.read_parquet(store.folder(job) / EPISODES)

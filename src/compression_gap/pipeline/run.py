@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import multiprocessing
 import os
 import resource
@@ -14,10 +15,15 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 
-from compression_gap.pipeline.job import Context, Job, with_needs
+import torch
+
+from compression_gap.pipeline.job import Context, Job
 from compression_gap.pipeline.progress import Progress
 from compression_gap.pipeline.provenance import provenance
 from compression_gap.store import Store
+from compression_gap.training import Report
+
+FULL_MB = 1.0
 
 
 @dataclass
@@ -50,10 +56,7 @@ def run(jobs: list[Job], store: Store, *, workers: int, device: str, progress: P
     """
     started = time.monotonic()
     outcome = Outcome()
-    waiting: list[Job] = []
-    for job in with_needs(jobs):
-        (outcome.reused if store.has(job) else waiting).append(job)
-    waiting = _wanted(jobs, waiting)
+    outcome.reused, waiting = divide(jobs, store)
     progress.begin(waiting)
     running: list[Running] = []
     finished = {job.digest for job in outcome.reused}
@@ -62,11 +65,11 @@ def run(jobs: list[Job], store: Store, *, workers: int, device: str, progress: P
     context.set_forkserver_preload(["compression_gap.pipeline.jobs"])
     try:
         while waiting or running:
-            for job in [j for j in waiting if all(need.digest in finished or store.has(need) for need in j.needs)]:
-                if len(running) < workers:
-                    waiting.remove(job)
-                    running.append(_start(context, job, store, device))
-                    progress.started(job)
+            ready = [job for job in waiting if all(need.digest in finished for need in job.needs)]
+            for job in ready[: workers - len(running)]:
+                waiting.remove(job)
+                running.append(_start(context, job, store, device))
+                progress.started(job)
             if not running:
                 outcome.blocked += waiting
                 break
@@ -88,20 +91,27 @@ def run(jobs: list[Job], store: Store, *, workers: int, device: str, progress: P
     return outcome
 
 
-def _wanted(jobs: list[Job], missing: list[Job]) -> list[Job]:
-    """The missing jobs that are asked for, or that a missing one needs: inputs of finished results are not made again."""
-    by_digest = {job.digest: job for job in missing}
-    wanted: dict[str, Job] = {}
+def divide(jobs: list[Job], store: Store) -> tuple[list[Job], list[Job]]:
+    """The jobs and what they need: those that are finished, and those to run, dependencies first.
+
+    What only finished jobs need is in neither, whether it is there or not. Raises StoreError at a damaged folder.
+    """
+    finished: dict[str, Job] = {}
+    missing: dict[str, Job] = {}
 
     def visit(job: Job) -> None:
-        if job.digest in by_digest and job.digest not in wanted:
-            for need in job.needs:
-                visit(need)
-            wanted[job.digest] = job
+        if job.digest in finished or job.digest in missing:
+            return
+        if store.has(job):
+            finished[job.digest] = job
+            return
+        for need in job.needs:
+            visit(need)
+        missing[job.digest] = job
 
     for job in jobs:
         visit(job)
-    return list(wanted.values())
+    return list(finished.values()), list(missing.values())
 
 
 def _start(context: multiprocessing.context.BaseContext, job: Job, store: Store, device: str) -> Running:
@@ -116,6 +126,7 @@ def _wait(running: list[Running], progress: Progress) -> list[Running]:
     """Passes on messages until at least one process has ended, and returns those."""
     while True:
         wait([one.messages for one in running] + [one.process.sentinel for one in running], timeout=1.0)
+        ended = [one for one in running if not one.process.is_alive()]  # before reading: its last words count
         for one in running:
             with contextlib.suppress(EOFError, OSError):
                 while one.messages.poll():
@@ -124,17 +135,23 @@ def _wait(running: list[Running], progress: Progress) -> list[Running]:
                         one.error = rest[0]
                     else:
                         progress.moved(one.job, *rest)
-        ended = [one for one in running if not one.process.is_alive()]
         for one in ended:
             if one.error is None and one.process.exitcode != 0:
-                one.error = f"the process died with exit code {one.process.exitcode} (negative: killed by that signal)"
+                one.error = _last_signal(one.process.exitcode)
         if ended:
             return ended
+
+
+def _last_signal(code: int | None) -> str:
+    if code == -signal.SIGKILL:
+        return "the process was killed; if nobody did that, memory ran out: run the same command with fewer --workers"
+    return f"the process died with exit code {code} (negative: killed by that signal)"
 
 
 def execute(job: Job, store: Store, device: str, messages: Connection) -> None:
     """Runs one job in this process and puts its result into the store."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    os.dup2(2, 1)  # what libraries print must not get between the result and who reads it
 
     def report(fraction: float, text: str) -> None:
         try:
@@ -145,17 +162,15 @@ def execute(job: Job, store: Store, device: str, messages: Connection) -> None:
     try:
         run_here(job, store, device, report)
     except BaseException as error:
-        short = describe(error)
+        short = _describe(error, store)
         with contextlib.suppress(OSError):  # a full disk must not hide why the job failed
             store.fail(job, short, traceback.format_exc())
         messages.send(("error", short))
         raise SystemExit(1) from None
 
 
-def run_here(job: Job, store: Store, device: str, report) -> None:  # noqa: ANN001
+def run_here(job: Job, store: Store, device: str, report: Report) -> None:
     """Runs one job whose dependencies are finished, unless somebody else finishes it first."""
-    import torch
-
     torch.set_num_threads(1)  # gradients and convolutions differ in the last bits between thread counts
     with store.lock(job):
         if store.has(job):
@@ -169,10 +184,14 @@ def run_here(job: Job, store: Store, device: str, report) -> None:  # noqa: ANN0
         store.finish(job, provenance(device=device, seconds=time.monotonic() - started, peak_memory_mb=peak))
 
 
-def describe(error: BaseException) -> str:
-    """One line for people."""
-    if isinstance(error, OSError) and error.errno == 28:
-        return "the disk is full; free some space or move the store (--store), then run the same command again"
+def _describe(error: BaseException, store: Store) -> str:
+    """One line for people. Libraries have many names for a full disk, so the disk itself is asked too."""
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    if full or free_megabytes(store) < FULL_MB:
+        return (
+            f"the disk is full ({store.root}): free some space or choose another --store, then run the same command "
+            f"again ({type(error).__name__}: {error})"
+        )
     return f"{type(error).__name__}: {error}"
 
 

@@ -1,0 +1,147 @@
+"""The command line: it parses, calls and prints. What is heavy is imported after the arguments are checked."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compression_gap.store import StoreError, default_root
+
+if TYPE_CHECKING:
+    from compression_gap.commands import Answer
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns the exit code: 0, 1 if jobs failed, 2 for bad input, 130 after Ctrl-C."""
+    parser = arguments()
+    args, rest = parser.parse_known_args(argv)
+    if rest and args.command != "try":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        answer = call(args, rest)
+    except KeyboardInterrupt:
+        print("\nstopped: nothing that was finished is lost, and the same command resumes from here", file=sys.stderr)
+        return INTERRUPTED
+    except (ValueError, StoreError, ImportError, OSError) as error:
+        print(f"cgap: {error}", file=sys.stderr)
+        return BAD_INPUT
+    try:
+        if args.json:
+            print(json.dumps(answer.data, allow_nan=False), flush=True)
+        else:
+            from rich.console import Console
+
+            answer.show(Console(highlight=False))
+    except BrokenPipeError:  # whoever reads us has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED if answer.failed else 0
+
+
+def call(args: argparse.Namespace, rest: list[str]) -> Answer:
+    """The command's answer."""
+    from compression_gap import commands
+
+    match args.command:
+        case "run" if args.dry_run:
+            return commands.forecast(args.study, args.store, args.workers)
+        case "run":
+            return commands.run_study(args.study, args.store, args.workers, args.device, quiet=args.json)
+        case "status":
+            return commands.status(args.store)
+        case "report":
+            return commands.report(args.study, args.store, args.out)
+        case "try":
+            chosen = (args.method, args.sight, args.seed)
+            run_with = (args.store, args.workers, args.device)
+            return commands.try_cell(args.study, chosen, leaves(rest), *run_with, quiet=args.json)
+        case "list":
+            return commands.catalogue(args.what)
+        case _:
+            return commands.evaluate(args.folder, args.episodes, args.protocol, args.decoding)
+
+
+def arguments() -> argparse.ArgumentParser:
+    """Everything that can be typed."""
+    whole = argparse.ArgumentParser(
+        prog="cgap", description="Where is a visuomotor policy's information bottleneck, and what will an upgrade buy?"
+    )
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        parser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+        return parser
+
+    def stored(parser: argparse.ArgumentParser) -> None:
+        text = "where results are kept (default: $CGAP_STORE, else ./store)"
+        parser.add_argument("--store", type=Path, default=default_root(), metavar="DIR", help=text)
+
+    def running(parser: argparse.ArgumentParser) -> None:
+        stored(parser)
+        cores = len(os.sched_getaffinity(0))
+        text = f"jobs side by side (default: the {cores} cores of this machine)"
+        parser.add_argument("--workers", type=count, default=cores, metavar="N", help=text)
+        parser.add_argument(
+            "--device", choices=("cpu", "cuda"), default="cpu", help="where networks run (default: cpu)"
+        )
+
+    study = "name of a study (cgap list studies), or a .py file of your own with a function grid()"
+
+    run = command("run", "Run a study: finish every job that is not finished, and write the report.")
+    run.add_argument("study", metavar="STUDY", help=study)
+    running(run)
+    run.add_argument("--dry-run", action="store_true", help="only list the jobs, with estimated time, disk and memory")
+
+    stored(command("status", "Show the store: its place, what is finished, unfinished and failed."))
+
+    report = command("report", "Write a study's report again from what is in the store.")
+    report.add_argument("study", metavar="STUDY", help=study)
+    stored(report)
+    report.add_argument("--out", type=Path, metavar="FILE", help="where to (default: reports/STUDY.html in the store)")
+
+    attempt = command("try", "Run one cell of a study, with any of its settings changed: --method.policy.width 128")
+    attempt.add_argument("study", metavar="STUDY", help=study)
+    attempt.add_argument("--method", metavar="NAME", help="one of the study's methods (default: the first)")
+    attempt.add_argument("--sight", metavar="NAME", help="one of the study's sights (default: the first)")
+    attempt.add_argument("--seed", type=int, metavar="N", help="training seed (default: the study's first)")
+    running(attempt)
+
+    listing = command("list", "List the parts that a cell can be made of, with their settings, or the studies.")
+    what = ("suites", "encoders", "tokenizers", "policies", "studies")
+    listing.add_argument("what", nargs="?", choices=what, help="only these (default: all)")
+
+    evaluate = command("evaluate", "Judge a trained agent again, on the suite that it was trained for.")
+    evaluate.add_argument("folder", type=Path, metavar="FOLDER", help="a trained_agent folder of a store")
+    evaluate.add_argument("--episodes", type=count, default=15, metavar="N", help="a task (default: 15)")
+    evaluate.add_argument("--protocol", metavar="NAME", help="set of initial states (default: test)", default="test")
+    evaluate.add_argument("--decoding", choices=("greedy", "sampled"), default="greedy", help="default: greedy")
+    return whole
+
+
+def leaves(rest: list[str]) -> dict[str, str]:
+    """`--a.b value` and `--a.b=value` as {"a.b": "value"}.
+
+    Raises ValueError if something else stands there.
+    """
+    found: dict[str, str] = {}
+    words = iter(rest)
+    for word in words:
+        name, equals, value = word.removeprefix("--").partition("=")
+        if not word.startswith("--") or (not equals and (value := next(words, "")) == ""):
+            raise ValueError(f"expected --setting value, for example --method.policy.width 128, got {word!r}")
+        found[name] = value
+    return found
+
+
+def count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")
+    return number
