@@ -134,7 +134,8 @@ class Agent(nn.Module):
         """Writes agent.json and weights.safetensors."""
         description = {"agent": to_json(self.spec), "legend": asdict(self.legend), "tasks": list(self.tasks)}
         (folder / "agent.json").write_text(json.dumps(description, indent=1))
-        save_file({name: tensor.contiguous().clone() for name, tensor in self.state_dict().items()}, folder / "weights.safetensors")
+        weights = {name: tensor.contiguous().clone() for name, tensor in self.state_dict().items()}
+        save_file(weights, folder / "weights.safetensors")
 
     @classmethod
     def load(cls, folder: Path | str, weights: str = "weights.safetensors") -> Agent:
@@ -144,7 +145,7 @@ class Agent(nn.Module):
         """
         path = Path(folder) / "agent.json"
         if not path.exists():
-            raise ValueError(f"{folder} holds no agent: agent.json is missing; give a trained_agent folder of the store")
+            raise ValueError(f"{folder} holds no agent.json; give a trained_agent folder of a store")
         description = json.loads(path.read_text())
         legend = Legend(**{k: tuple(v) if isinstance(v, list) else v for k, v in description["legend"].items()})
         agent = from_json(description["agent"]).build(legend, description["tasks"])

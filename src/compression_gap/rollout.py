@@ -31,7 +31,7 @@ class Rollouts(Spec, family="settings", kind="rollouts", version=1):
 
     def __post_init__(self) -> None:
         if self.episodes < 1 or self.execute < 1:
-            raise ValueError(f"rollouts need episodes and execute of at least 1, got {self.episodes} and {self.execute}")
+            raise ValueError(f"rollouts: episodes and execute are at least 1, got {self.episodes} and {self.execute}")
 
 
 class Driver(Protocol):
@@ -149,7 +149,8 @@ def _batch(
 def _keep_last_plan(
     chunk: np.ndarray, valid: np.ndarray, last: np.ndarray | None, executed: int, gripper: tuple[int, ...]
 ) -> np.ndarray:
-    """Rows without a valid chunk go on with the rest of their last plan; at its end the arm rests and the gripper holds."""
+    """Rows without a valid chunk go on with the rest of their last plan, whose first `executed` actions are done; at its
+    end the arm rests and the gripper holds."""
     if valid.all():
         return chunk
     kept = np.zeros_like(chunk)
@@ -158,4 +159,3 @@ def _keep_last_plan(
         kept[:, :rest] = last[:, executed:]
         kept[:, rest:, list(gripper)] = last[:, -1:, list(gripper)]
     return np.where(valid[:, None, None], chunk, kept)
-

@@ -101,7 +101,7 @@ class Store:
         _write_json(partial / "job.json", to_json(job))
         _write_json(partial / "provenance.json", {"digest": job.digest, "files": sizes, **provenance})
         folder.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(partial, folder)
+        partial.replace(folder)
         self._failure_file(job).unlink(missing_ok=True)
         return folder
 
@@ -165,4 +165,4 @@ def _write_json(path: Path, data: Any) -> None:
         json.dump(data, file, indent=1, sort_keys=True)
         file.flush()
         os.fsync(file.fileno())
-    os.replace(beside, path)
+    beside.replace(path)

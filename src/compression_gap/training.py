@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -81,8 +80,8 @@ def train(
     """Trains `module` in place, leaves it with its averaged weights in evaluation mode, and returns it.
 
     Every step seeds torch's global generator from (seed, step), so a killed run that goes on from the checkpoint in
-    `folder` ends with the same weights to the last bit. Writes weights.safetensors, one weights-<step>.safetensors for
-    each of the `milestones`, and curve.parquet (step, train, held_out: mean total losses; held-out with averaged weights).
+    `folder` ends with the same weights to the last bit. Writes weights.safetensors, weights-<step>.safetensors for each
+    of the `milestones`, and curve.parquet (step, train, held_out: mean total losses; held-out with averaged weights).
 
     Raises FloatingPointError when the loss is no longer finite.
     """
@@ -136,8 +135,9 @@ def train(
         for name, parameter in own.items():
             parameter.copy_(average[name])
     module.eval()
-    _save({name: t for name, t in module.state_dict().items()}, folder / WEIGHTS)
-    pl.DataFrame(curve, schema={"step": pl.Int64, "train": pl.Float64, "held_out": pl.Float64}).write_parquet(folder / CURVE)
+    _save(dict(module.state_dict()), folder / WEIGHTS)
+    schema = {"step": pl.Int64, "train": pl.Float64, "held_out": pl.Float64}
+    pl.DataFrame(curve, schema=schema).write_parquet(folder / CURVE)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     return module
 
@@ -221,4 +221,4 @@ def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | Non
     """Writes beside and renames, so that a kill leaves the older file whole."""
     beside = path.with_suffix(".new")
     save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, beside, metadata)
-    os.replace(beside, path)
+    beside.replace(path)

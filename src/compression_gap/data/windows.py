@@ -78,7 +78,9 @@ class Windows:
         self.row_of_frame = row_of_frame
         if len(self) == 0:
             part = "held-out" if held_out else "training"
-            raise ValueError(f"no {part} windows: {demos.episodes.height} demonstrations are too few; collect at least 10 a task")
+            raise ValueError(
+                f"no {part} windows: {demos.episodes.height} demonstrations are too few; 10 a task will do"
+            )
 
     def __len__(self) -> int:
         return len(self.chunks)

@@ -49,7 +49,7 @@ class Method(Spec, family="settings", kind="method"):
     def __post_init__(self) -> None:
         learned = self.tokenizer is not None and self.tokenizer.learned
         if learned != (self.tokenizer_training is not None):
-            raise ValueError(f"method {self.name!r}: tokenizer_training belongs to learned tokenizers, and only to them")
+            raise ValueError(f"method {self.name!r}: learned tokenizers, and only they, have a tokenizer_training")
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class Sight(Spec, family="settings", kind="sight"):
         steps = self.pretraining.steps if self.pretraining else 0
         if steps != self.encoder.pretraining_steps:
             raise ValueError(
-                f"sight {self.name!r}: encoder {self.encoder.kind!r} is pretrained for {self.encoder.pretraining_steps} "
-                f"steps and pretraining has {steps}"
+                f"sight {self.name!r}: its encoder {self.encoder.kind!r} is pretrained for "
+                f"{self.encoder.pretraining_steps} steps and its pretraining has {steps}"
             )
 
 
@@ -119,6 +119,10 @@ class Grid:
     """The primary tolerance, declared before the run; None for suites that know only success and failure."""
     state: str | None = None
     """Name of the sight with the true state, if there is one: the ladder needs it."""
+    probe_training: Training = Training(steps=1500, batch=128, schedule="cosine")
+    """Of the model that measures code lengths: the same for every tokenizer, so that they compare."""
+    demonstrates_only: bool = False
+    """A study that shows how the program works and is no evidence; its report says so."""
 
     @property
     def cells(self) -> list[Cell]:

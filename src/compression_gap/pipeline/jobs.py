@@ -1,9 +1,9 @@
 """Every kind of job, in the order in which a cell needs them. Read this file to understand the program.
 
-    Demonstrations -> Drawings -> TrainedEncoder -> PoseError
-           |              '-----------.- Features -.
-           '-> TrainedTokenizer ------'------------+-> TrainedAgent -> Evaluation
-                    '-> Replay, TokenBits
+Demonstrations -> Drawings -> TrainedEncoder -> PoseError
+       |              '-----------.- Features -.
+       '-> TrainedTokenizer ------'------------+-> TrainedAgent -> Evaluation
+                '-> Replay, TokenBits
 """
 
 from __future__ import annotations
@@ -99,7 +99,9 @@ class Drawings(Job, kind="drawings", version=1):
             pictures = _array_on_disk(path, np.uint8, (len(frames), size, size, 3))
             for first in range(0, len(frames), ENCODING_BATCH):
                 chosen = frames[first : first + ENCODING_BATCH]
-                pictures[first : first + len(chosen)] = suite.draw(self.demonstrations.task, demos.scene[chosen], camera)
+                pictures[first : first + len(chosen)] = suite.draw(
+                    self.demonstrations.task, demos.scene[chosen], camera
+                )
                 context.report((number + first / len(frames)) / len(self.cameras), camera)
             pictures.flush()
 
@@ -231,7 +233,8 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
         demos = _demos(context.store, self.demonstrations)
         parts = (demos.rows(held_out=False), demos.rows(held_out=True))
         chunks, held = (
-            torch.from_numpy(chunks_from(demos, rows, self.horizon, self.stride, suite.legend.gripper)) for rows in parts
+            torch.from_numpy(chunks_from(demos, rows, self.horizon, self.stride, suite.legend.gripper))
+            for rows in parts
         )
         torch.manual_seed(seed_of(self.seed, "weights"))
         tokenizer = self.tokenizer.build(ChunkShape(self.horizon, chunks.shape[-1])).to(context.device)
@@ -524,4 +527,3 @@ def _standardise(agent: Agent, windows: Windows, device: str) -> None:
         frames = {name: batch.observation[name].flatten(0, 1) for name in agent.encoder.reads}
         features = agent.encoder.encode(frames)
     agent.standardise_features.fit(features.float().reshape(-1, agent.encoder.width))
-

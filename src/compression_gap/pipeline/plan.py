@@ -24,7 +24,6 @@ from compression_gap.training import Training
 
 # the same probe for every tokenizer, so that their code lengths compare
 PROBE = Autoregressive(width=64, layers=2, heads=4)
-PROBE_TRAINING = Training(steps=1500, batch=128, learning_rate=1e-3, schedule="cosine")
 
 
 def demonstrations(cell: Cell, first: int, attempts: int) -> tuple[Demonstrations, ...]:
@@ -130,10 +129,10 @@ def expert(cell: Cell) -> Replay:
     return Replay(cell.suite, None, cell.horizon, cell.rollouts)
 
 
-def token_bits(cell: Cell) -> TokenBits | None:
+def token_bits(grid: Grid, cell: Cell) -> TokenBits | None:
     """Rate and distortion of the cell's tokenizer."""
     tokenizer = trained_tokenizer(cell)
-    return TokenBits(tokenizer, PROBE, PROBE_TRAINING) if tokenizer else None
+    return TokenBits(tokenizer, PROBE, grid.probe_training) if tokenizer else None
 
 
 def jobs_of(grid: Grid) -> list[Job]:
@@ -145,7 +144,7 @@ def jobs_of(grid: Grid) -> list[Job]:
             jobs.append(replay(cell))
     for cell in arms(grid):
         run = doubling(grid, cell)
-        jobs += [run.once, run.twice, token_bits(cell)]
+        jobs += [run.once, run.twice, token_bits(grid, cell)]
         encoder = trained_encoder(cell)
         jobs.append(PoseError(encoder) if encoder else None)
     unique = {job.digest: job for job in jobs if job is not None}

@@ -26,7 +26,12 @@ def provenance(*, device: str, seconds: float, peak_memory_mb: float) -> dict[st
 
 @cache
 def _surroundings() -> dict[str, Any]:
-    return {"versions": versions(), "commit": _commit(), "machine": platform.machine(), "python": platform.python_version()}
+    return {
+        "versions": versions(),
+        "commit": _commit(),
+        "machine": platform.machine(),
+        "python": platform.python_version(),
+    }
 
 
 def versions() -> dict[str, str]:

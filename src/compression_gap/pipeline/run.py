@@ -24,6 +24,10 @@ from compression_gap.store import Store
 from compression_gap.training import Report
 
 FULL_MB = 1.0
+PRELOADED = [
+    "compression_gap.pipeline.jobs",
+    "torch._dynamo",
+]  # every optimiser imports the latter, which takes seconds
 
 
 @dataclass
@@ -62,7 +66,7 @@ def run(jobs: list[Job], store: Store, *, workers: int, device: str, progress: P
     finished = {job.digest for job in outcome.reused}
     context = multiprocessing.get_context("forkserver")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    context.set_forkserver_preload(["compression_gap.pipeline.jobs"])
+    context.set_forkserver_preload(PRELOADED)
     try:
         while waiting or running:
             ready = [job for job in waiting if all(need.digest in finished for need in job.needs)]
