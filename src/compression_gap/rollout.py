@@ -149,8 +149,8 @@ def _batch(
 def _keep_last_plan(
     chunk: np.ndarray, valid: np.ndarray, last: np.ndarray | None, executed: int, gripper: tuple[int, ...]
 ) -> np.ndarray:
-    """Rows without a valid chunk go on with the rest of their last plan, whose first `executed` actions are done; at its
-    end the arm rests and the gripper holds."""
+    """Rows without a valid chunk go on with the rest of their last plan, of which `executed` actions are done; at its end
+    the arm rests and the gripper holds."""
     if valid.all():
         return chunk
     kept = np.zeros_like(chunk)

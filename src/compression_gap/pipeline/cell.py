@@ -13,6 +13,8 @@ from compression_gap.suites.base import SuiteSpec
 from compression_gap.tokenizers.base import TokenizerSpec
 from compression_gap.training import Training
 
+PROBE_TRAINING = Training(steps=1500, batch=128, schedule="cosine")
+
 
 @dataclass(frozen=True)
 class Data(Spec, family="settings", kind="data", version=1):
@@ -119,7 +121,7 @@ class Grid:
     """The primary tolerance, declared before the run; None for suites that know only success and failure."""
     state: str | None = None
     """Name of the sight with the true state, if there is one: the ladder needs it."""
-    probe_training: Training = Training(steps=1500, batch=128, schedule="cosine")
+    probe_training: Training = PROBE_TRAINING
     """Of the model that measures code lengths: the same for every tokenizer, so that they compare."""
     demonstrates_only: bool = False
     """A study that shows how the program works and is no evidence; its report says so."""

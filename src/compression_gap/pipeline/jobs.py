@@ -32,8 +32,8 @@ from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.policies.base import Decoding
 from compression_gap.rollout import AgentDriver, Rollouts, roll_out
-from compression_gap.shapes import Batch, ChunkShape
 from compression_gap.seeds import seed_of
+from compression_gap.shapes import Batch, ChunkShape
 from compression_gap.store import Store
 from compression_gap.suites.base import SuiteSpec
 from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec
@@ -46,7 +46,7 @@ ENCODING_BATCH = 256  # fixed, because the last bits of a convolution depend on 
 
 @dataclass(frozen=True)
 class Demonstrations(Job, kind="demonstrations", version=1):
-    """Successful expert episodes of one task, simulated without pictures. Writes the arrays of `Demos` and summary.json."""
+    """Successful expert episodes of one task, simulated without pictures. Writes `Demos` and summary.json."""
 
     suite: SuiteSpec
     task: int
@@ -183,7 +183,7 @@ class PoseError(Job, kind="pose_error", version=1):
 
 @dataclass(frozen=True)
 class Features(Job, kind="features", version=1):
-    """What a frozen encoder makes of the drawn frames. Writes features.npy Float32 [M, K, F], rows as in the drawings."""
+    """What a frozen encoder makes of the drawn frames. Writes features.npy Float32 [M, K, F], rows as the drawings'."""
 
     encoder: EncoderSpec
     trained: TrainedEncoder | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from compression_gap.pipeline.cell import Cell, Grid, Method
 from compression_gap.pipeline.job import Job
@@ -33,7 +34,7 @@ def demonstrations(cell: Cell, first: int, attempts: int) -> tuple[Demonstration
     return tuple(
         Demonstrations(cell.suite, task, start, stop - start)
         for task in range(cell.suite.num_tasks)
-        for start, stop in zip(edges, edges[1:], strict=False)
+        for start, stop in pairwise(edges)
         if stop > start
     )
 
