@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,7 +148,7 @@ class Agent(nn.Module):
         if not path.exists():
             raise ValueError(f"{folder} holds no agent.json; give a trained_agent folder of a store")
         description = json.loads(path.read_text())
-        legend = Legend(**{k: tuple(v) if isinstance(v, list) else v for k, v in description["legend"].items()})
-        agent = from_json(description["agent"]).build(legend, description["tasks"])
+        legend: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in description["legend"].items()}
+        agent = from_json(description["agent"]).build(Legend(**legend), description["tasks"])
         agent.load_state_dict(load_file(Path(folder) / weights))
         return agent.eval()

@@ -51,7 +51,8 @@ class AgentDriver:
     """An agent at the wheel. It is shown only the frames that its next plan looks at."""
 
     def __init__(self, agent: Agent, decoding: Decoding) -> None:
-        self.agent, self.decoding = agent, decoding
+        self.agent = agent
+        self.decoding: Decoding = decoding
 
     def begin(self, task: int, episodes: Sequence[int]) -> None:
         """Seeds each episode's own draws from its number, so cells share them."""
@@ -149,8 +150,8 @@ def _batch(
 def _keep_last_plan(
     chunk: np.ndarray, valid: np.ndarray, last: np.ndarray | None, executed: int, gripper: tuple[int, ...]
 ) -> np.ndarray:
-    """Rows without a valid chunk go on with the rest of their last plan, of which `executed` actions are done; at its end
-    the arm rests and the gripper holds."""
+    """Rows without a valid chunk go on with the rest of their last plan, of which `executed` actions are done; at its
+    end the arm rests and the gripper holds."""
     if valid.all():
         return chunk
     kept = np.zeros_like(chunk)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import polars as pl
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from compression_gap.config import Spec
 from compression_gap.seeds import seed_of
+from compression_gap.shapes import Loss
 
 CHECKPOINT = "checkpoint.safetensors"
 WEIGHTS = "weights.safetensors"
@@ -96,6 +97,7 @@ def train(
         weight_decay=0.0,
         foreach=True,
     )
+    loss_of = cast("Callable[[Any], Loss]", module.loss)
     average = {name: p.detach().clone() for name, p in own.items()}
     curve: list[dict[str, float]] = []
     first = _restore(folder, own, average, optimiser, curve)
@@ -106,7 +108,7 @@ def train(
     module.train()
     for step in range(first, training.steps):
         torch.manual_seed(seed_of(seed, step))
-        loss = module.loss(batch_at(step)).total
+        loss = loss_of(batch_at(step)).total
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(own.values(), training.clip)
@@ -114,14 +116,15 @@ def train(
             group["lr"] = group["base"] * training.rate(step)
         optimiser.step()
         with torch.no_grad():
-            torch._foreach_lerp_(list(average.values()), list(own.values()), 1 - training.decay(step))
+            for name, parameter in own.items():
+                average[name].lerp_(parameter, 1 - training.decay(step))
         recent.append(loss.detach())
         done = step + 1
         if done % every == 0 or done == training.steps:
             train_loss = torch.stack(recent).mean().item()
             if not math.isfinite(train_loss):
                 raise FloatingPointError(f"the loss is {train_loss} at step {done}; lower the learning rate")
-            held = _held_out_loss(module, own, average, held_out, seed)
+            held = _held_out_loss(module, loss_of, own, average, held_out, seed)
             curve.append({"step": done, "train": train_loss, "held_out": held})
             recent = []
             report(done / training.steps, f"loss {held:.4g}")
@@ -144,6 +147,7 @@ def train(
 
 def _held_out_loss(
     module: nn.Module,
+    loss_of: Callable[[Any], Loss],
     own: dict[str, nn.Parameter],
     average: dict[str, Tensor],
     batches: Sequence[Any],
@@ -160,7 +164,7 @@ def _held_out_loss(
         total = 0.0
         for number, batch in enumerate(batches):
             torch.manual_seed(seed_of(seed, "held out", number))
-            total += module.loss(batch).total.item()
+            total += loss_of(batch).total.item()
         for name, parameter in own.items():
             parameter.copy_(backup[name])
     module.train()

@@ -76,7 +76,7 @@ def _attempt(suite: Suite, task: int, protocol: str, indices: list[int]) -> list
     lengths = np.sum(running, axis=0)
     return [
         Attempt(indices[e], hashes[e], {name: _column(steps[: lengths[e]], name, e) for name in Demos.ARRAYS})
-        for e in np.flatnonzero(success)
+        for e in np.flatnonzero(success).tolist()
     ]
 
 

@@ -329,7 +329,7 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
         if not agent.encoder.trained:
             agent.encoder.requires_grad_(False)
         if self.tokenizer is not None:
-            agent.policy.tokenizer.load_state_dict(self.tokenizer.load(store).state_dict())
+            agent.policy.get_submodule("tokenizer").load_state_dict(self.tokenizer.load(store).state_dict())
         return agent
 
     def _windows(self, store: Store, agent: Agent, *, held_out: bool) -> Windows:

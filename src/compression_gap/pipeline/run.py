@@ -13,6 +13,7 @@ import time
 import traceback
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 
 import torch
@@ -118,7 +119,7 @@ def divide(jobs: list[Job], store: Store) -> tuple[list[Job], list[Job]]:
     return list(finished.values()), list(missing.values())
 
 
-def _start(context: multiprocessing.context.BaseContext, job: Job, store: Store, device: str) -> Running:
+def _start(context: ForkServerContext, job: Job, store: Store, device: str) -> Running:
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=execute, args=(job, store, device, theirs), name=job.title)
     process.start()

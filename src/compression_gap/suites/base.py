@@ -102,7 +102,7 @@ class Simulators(ABC):
         """Float64 numbers from which `Suite.draw` can draw the present pictures later."""
 
     @abstractmethod
-    def done(self) -> Bool[np.ndarray, E]:
+    def done(self) -> Bool[np.ndarray, " E"]:
         """Which episodes have ended (success, or nothing more can happen)."""
 
     @abstractmethod
@@ -182,6 +182,11 @@ class SuiteSpec(Spec, family="suites"):
     @abstractmethod
     def cameras(self) -> tuple[str, ...]:
         """As in its legend."""
+
+    @property
+    def tolerances_mm(self) -> tuple[float, ...]:
+        """As in its legend: empty where there is only success and failure."""
+        return ()
 
     @property
     @abstractmethod
