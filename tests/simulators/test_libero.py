@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -255,6 +258,14 @@ def test_every_suite_lists_its_tasks() -> None:
         assert len(tasks) == (90 if suite == "libero_90" else 10)
         assert all(task.bddl_file.is_file() and task.objects_of_interest for task in tasks)
         assert suite in MAX_STEPS
+
+
+def test_without_working_graphics_the_message_names_the_cure() -> None:
+    program = "from compression_gap.suites.libero.suite import Libero; Libero().build().world(0)"
+    environment = {**os.environ, "MUJOCO_GL": "none_such"}
+    failed = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert failed.returncode != 0
+    assert "Install the system package libosmesa6" in failed.stderr
 
 
 def test_errors_name_what_there_is(stove: LiberoSuite) -> None:

@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ class World:
         from libero.libero.envs.env_wrapper import ControlEnv
 
         self._mujoco: Any = mujoco  # its functions are compiled, and unknown to type checkers
-        self._rendering, self._render_size = rendering, render_size
+        self._bddl_file, self._rendering, self._render_size = bddl_file, rendering, render_size
         with _numpy_seed(0):
             control = ControlEnv(
                 bddl_file_name=str(bddl_file),
@@ -70,11 +71,11 @@ class World:
 
         The reset comes first even then, because it moves the fixtures, whose poses no initial state contains.
         """
+        from robosuite.utils.errors import RandomizationError
+
         for body in self._fixtures:  # as freshly loaded, so that no earlier episode shows through
             self._model.body_pos[body], self._model.body_quat[body] = 0.0, (1.0, 0.0, 0.0, 0.0)
         self._robot.gripper.current_action = np.zeros(2)
-        from robosuite.utils.errors import RandomizationError
-
         with _numpy_seed(seed):
             for _ in range(100):
                 try:
@@ -82,6 +83,8 @@ class World:
                     break
                 except RandomizationError:  # objects overlapped: LIBERO draws again
                     continue
+            else:
+                raise RuntimeError(f"LIBERO found no free places for the objects of {self._bddl_file} (seed {seed})")
         if state is not None:
             self._sim.set_state_from_flattened(state)
             self._data.qacc_warmstart[:] = 0.0
@@ -129,7 +132,7 @@ class World:
         return np.concatenate([self._data.site_xpos[self._grip_site], quaternion, self._data.qpos[self._fingers]])
 
     def privileged(self) -> Mapping[str, np.ndarray]:
-        """Positions [3] (m) and rotations [3, 3] of the hand and of every body, positions of sites, joint angles."""
+        """Positions [3] (m) and rotations [3, 3] of the hand, things, their parts and regions; joints of fixtures."""
         found = {
             "hand.position": self._data.site_xpos[self._grip_site].copy(),
             "hand.rotation": self._data.xmat[self._hand].reshape(3, 3).copy(),
@@ -140,6 +143,7 @@ class World:
             found[f"{name}.rotation"] = self._data.xmat[body].reshape(3, 3).copy()
         for name, site in self._sites.items():
             found[f"{name}.position"] = self._data.site_xpos[site].copy()
+            found[f"{name}.rotation"] = self._data.site_xmat[site].reshape(3, 3).copy()
         for name, address in self._joints.items():
             found[f"{name}.joint"] = self._data.qpos[address].copy()
         return found
@@ -175,7 +179,10 @@ class World:
         visual.global_.offwidth = visual.global_.offheight = self._render_size
         if self._rendering == "fast":
             visual.quality.offsamples = 0  # read when the context is made; without a GPU each sample is drawn
-        renderer = self._mujoco.Renderer(self._model, self._render_size, self._render_size)
+        try:
+            renderer = self._mujoco.Renderer(self._model, self._render_size, self._render_size)
+        except self._mujoco.FatalError as error:
+            raise _no_graphics(error) from error
         if self._rendering == "fast":
             renderer.scene.flags[flags.mjRND_SHADOW] = renderer.scene.flags[flags.mjRND_REFLECTION] = 0
         return renderer
@@ -203,21 +210,26 @@ class World:
         return self._model.body(name).id
 
 
+@cache
 def _import_simulator() -> None:
     """Imports robosuite, quietly, with a GL that works without a display.
 
-    Raises ImportError with the cure if GL does not work.
+    Raises RuntimeError with the cure if GL does not work.
     """
     os.environ.setdefault("MUJOCO_GL", "osmesa")
     logger = logging.getLogger("robosuite_logs")
     logger.addFilter(lambda record: record.levelno > logging.WARNING)  # it advises to write into its own folder
     try:
         import robosuite  # noqa: F401
-    except (ImportError, AttributeError) as error:
-        raise ImportError(
-            f"the simulator cannot draw with MUJOCO_GL={os.environ['MUJOCO_GL']}: {error}. Install the system package "
-            "libosmesa6, or set MUJOCO_GL=egl on a machine with a GPU"
-        ) from error
+    except (ImportError, AttributeError, RuntimeError) as error:
+        raise _no_graphics(error) from error
+
+
+def _no_graphics(error: Exception) -> RuntimeError:
+    return RuntimeError(
+        f"the simulator cannot draw with MUJOCO_GL={os.environ['MUJOCO_GL']}: {error}. Install the system package "
+        "libosmesa6 and leave MUJOCO_GL unset, or set MUJOCO_GL=egl on a machine with a GPU"
+    )
 
 
 @contextmanager
