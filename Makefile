@@ -47,7 +47,7 @@ clean: ## remove the environment; results stay
 # Tests open the report in Chromium and draw LIBERO's pictures with OSMesa.
 system:
 	@missing=""; \
-	command -v chromium chromium-browser google-chrome >/dev/null || missing="chromium"; \
+	[ -n "$$(which chromium chromium-browser google-chrome)" ] || missing="chromium"; \
 	ldconfig -p | grep -q libOSMesa || missing="$$missing libosmesa6"; \
 	if [ -n "$$missing" ]; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
