@@ -75,22 +75,19 @@ class LiberoSuite(Suite):
 
     def initial_states(self, task: int, protocol: str, indices: Sequence[int]) -> States:
         """{"snapshot": Float64[E, numbers]}: settled, and complete to the last bit."""
-        world = self.world(task)
-        if protocol == "development":
-            starts = [(RANDOM_SEEDS + index, None) for index in indices]
-        elif protocol in FIXED_STATES:
-            fixed, numbers = self._tasks[task].initial_states(), FIXED_STATES[protocol]
-            if protocol == "demonstrations":
-                chosen = [numbers[index % len(numbers)] for index in indices]
-            else:
-                bad = [index for index in indices if not 0 <= index < len(numbers)]
-                if bad:
-                    raise ValueError(f"protocol {protocol!r} has states 0 to {len(numbers) - 1}, got {bad[0]}")
-                chosen = [numbers[index] for index in indices]
-            starts = [(number, fixed[number]) for number in chosen]
-        else:
+        if protocol not in self.legend.protocols:
             raise ValueError(f"no protocol {protocol!r}; {closest(protocol, self.legend.protocols)}")
-        return {"snapshot": np.stack([world.start(seed, state, self.spec.settle_steps) for seed, state in starts])}
+        world, snapshots = self.world(task), []
+        fixed, numbers = self._tasks[task].initial_states(), FIXED_STATES.get(protocol, ())
+        for index in indices:
+            if protocol == "development":
+                snapshots.append(world.start(RANDOM_SEEDS + index, None, self.spec.settle_steps))
+                continue
+            if protocol == "test" and not 0 <= index < len(numbers):
+                raise ValueError(f"protocol 'test' has states 0 to {len(numbers) - 1}, got {index}")
+            number = numbers[index % len(numbers)]
+            snapshots.append(world.start(number, fixed[number], self.spec.settle_steps))
+        return {"snapshot": np.stack(snapshots)}
 
     def simulators(self, task: int, num: int) -> LiberoSimulators:
         return LiberoSimulators(self, task, num)
