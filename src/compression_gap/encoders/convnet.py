@@ -65,7 +65,7 @@ class Trunk(nn.Module):
         self.register_buffer("grid", rearrange(grid, "h w yx -> (h w) yx"), persistent=False)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
-    def forward(self, pictures: UInt8[Tensor, "N height width 3"]) -> Float[Tensor, "N width"]:
+    def forward(self, pictures: UInt8[Tensor, "N height width 3"]) -> Float[Tensor, "N F"]:
         """Raises ValueError if the pictures do not have the size that the trunk was built for."""
         if pictures.shape[1:] != (self.image_size, self.image_size, 3):
             raise ValueError(
