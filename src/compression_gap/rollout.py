@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -34,6 +34,7 @@ class Rollouts(Spec, family="settings", kind="rollouts", version=1):
             raise ValueError(f"rollouts: episodes and execute are at least 1, got {self.episodes} and {self.execute}")
 
 
+@runtime_checkable
 class Driver(Protocol):
     """What decides on actions in a running batch of episodes."""
 
