@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -74,9 +74,8 @@ class Agent(nn.Module):
         self._generators: list[torch.Generator] = []
         self._history: dict[str, Tensor] = {}
 
-    def condition(self, batch: Batch) -> Float[Tensor, "B H F"]:
+    def condition(self, observation: Mapping[str, Tensor], task: Int[Tensor, " B"]) -> Float[Tensor, "B H F"]:
         """One conditioning token a step: its K vectors, its proprioception and the task, side by side."""
-        observation = batch.observation
         size, history = observation["proprioception"].shape[:2]
         features = observation.get("features")
         if features is None:
@@ -84,8 +83,8 @@ class Agent(nn.Module):
             features = self.encoder.encode(frames).unflatten(0, (size, history))
         seen = self.standardise_features(features.float()).flatten(2)
         felt = self.standardise_proprioception(observation["proprioception"].float())
-        task = nn.functional.one_hot(batch.task, len(self.tasks)).float()[:, None].expand(-1, history, -1)
-        return torch.cat([seen, felt, task], dim=-1)
+        told = nn.functional.one_hot(task, len(self.tasks)).float()[:, None].expand(-1, history, -1)
+        return torch.cat([seen, felt, told], dim=-1)
 
     def train(self, mode: bool = True) -> Agent:
         """Training mode for what is trained; a frozen encoder stays in evaluation mode."""
@@ -96,7 +95,7 @@ class Agent(nn.Module):
 
     def loss(self, batch: Batch) -> Loss:
         """The policy's loss; features that come with the batch are used as they are, others are computed."""
-        return self.policy.loss(self.condition(batch), batch.chunk)
+        return self.policy.loss(self.condition(batch.observation, batch.task), batch.chunk)
 
     def begin(self, tasks: Sequence[int], seeds: Sequence[int]) -> None:
         """Starts E episodes: the task of each, and the seed of its own random draws."""
@@ -122,9 +121,7 @@ class Agent(nn.Module):
     @torch.no_grad()
     def plan(self, decoding: Decoding = "greedy") -> Sampled:
         """One action chunk an episode from the frames observed so far."""
-        nothing = torch.empty(0)
-        condition = self.condition(Batch(self._history, self._task, nothing))
-        return self.policy.sample(condition, self._generators, decoding)
+        return self.policy.sample(self.condition(self._history, self._task), self._generators, decoding)
 
     @property
     def device(self) -> torch.device:
