@@ -1,0 +1,248 @@
+"""The whole program at the shell: run, run again, stop in every way, break things, and look at the report."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from browser import look
+from compression_gap import plugins, studies
+from compression_gap.cli import main
+from compression_gap.store import Store, verify
+
+CGAP = Path(sys.executable).with_name("cgap")
+
+BROKEN_STUDY = '''"""A study with a policy of its own, which cannot be built."""
+
+from dataclasses import dataclass, replace
+
+from compression_gap import studies, Method, Training
+from compression_gap.policies.base import PolicySpec
+
+
+@dataclass(frozen=True)
+class Broken(PolicySpec, kind="broken"):
+    def build(self, shape, condition_width, condition_tokens, tokenizer):
+        raise RuntimeError("this policy is broken")
+
+
+def grid():
+    smoke = studies.find("smoke")
+    broken = Method("Broken", Broken(), Training(2))
+    sights = tuple(sight for sight in smoke.sights if sight.name != "weak")
+    return replace(smoke, name="mine", methods=(smoke.methods[0], broken), sights=sights, weak="strong", strong="state")
+'''
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A store in which the smoke study has run without being disturbed, and what it printed."""
+    store = tmp_path_factory.mktemp("finished") / "store"
+    process = start(store)
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    return store, json.loads(out)
+
+
+def start(store: Path) -> subprocess.Popen[str]:
+    """The smoke study in a process group of its own, as a shell would start it."""
+    command = [CGAP, "run", "smoke", "--json", "--workers", "2", "--store", store]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def say(capsys: pytest.CaptureFixture[str], *words: str | Path) -> tuple[int, Any]:
+    """Exit code and JSON of a command in this process."""
+    capsys.readouterr()
+    code = main([*map(str, words), "--json"])
+    out = capsys.readouterr().out
+    return code, json.loads(out) if out else None
+
+
+def results(store: Path) -> dict[str, bytes]:
+    """Everything that a job wrote; what it was made with and how long it took may differ."""
+    found = (path for folder in Store(store).folders() for path in folder.rglob("*") if path.name != "provenance.json")
+    return {str(path.relative_to(store)): path.read_bytes() for path in found}
+
+
+def test_a_run_ends_with_one_object_that_has_the_answer(finished: tuple[Path, dict[str, Any]]):
+    store, said = finished
+    assert said["grid"] == "smoke"
+    assert said["failed"] == 0
+    assert said["seconds"] > 0
+    assert Path(said["report"]) == store / "reports" / "smoke.html"
+    assert said["verdict_words"]
+    tolerances = [row["tolerance_mm"] for row in said["interaction"] if row["discrete"] == "OAT 4x81 (greedy)"]
+    assert len(tolerances) == len(set(tolerances)) > 3
+    for row in said["interaction"]:
+        assert row["low"] <= row["estimate"] <= row["high"]
+        assert row["unit"] == "points"
+        assert row["primary"] == (row["tolerance_mm"] == 8.0)
+    arms = {(cell["method"], cell["encoder"]) for cell in said["cells"]}
+    methods = ("Diffusion", "OAT 4x81 (greedy)", "OAT 4x81 (sampled)")
+    assert arms == {(method, sight) for method in methods for sight in ("weak", "strong", "state")}
+
+
+def test_every_kind_of_job_has_run(finished: tuple[Path, dict[str, Any]]):
+    assert {folder.parent.name for folder in Store(finished[0]).folders()} == set(plugins.BUILT_IN["jobs"])
+
+
+def test_running_again_runs_nothing(finished: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]):
+    store, said = finished
+    before = {path: path.stat().st_mtime_ns for path in store.rglob("*.parquet")}
+    code, again = say(capsys, "run", "smoke", "--store", store)
+    assert code == 0
+    assert again["jobs"] == {"done": 0, "reused": said["jobs"]["done"] - inputs(said), "failed": 0, "blocked": 0}
+    assert {key: said[key] for key in ("interaction", "cells")} == {key: again[key] for key in ("interaction", "cells")}
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("*.parquet")} == before
+    _, forecast = say(capsys, "run", "smoke", "--store", store, "--dry-run")
+    assert forecast["totals"]["finished"] == forecast["totals"]["jobs"]
+
+
+def inputs(said: dict[str, Any]) -> int:
+    """How many jobs were run only because others needed them."""
+    from compression_gap.pipeline.plan import jobs_of
+
+    return said["jobs"]["done"] - len(jobs_of(studies.find("smoke")))
+
+
+def test_stopped_by_control_c_and_killed_and_resumed_it_ends_with_the_same_files_to_the_last_bit(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path
+):
+    store = tmp_path / "store"
+    process = start(store)
+    wait_for(store, 12)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert "the same command resumes" in err
+    assert "Traceback" not in err
+
+    kept = len(list(Store(store).folders()))
+    process = start(store)
+    wait_for(store, kept + 12)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert all(verify(folder) for folder in Store(store).folders())
+
+    process = start(store)
+    out, _ = process.communicate()
+    assert process.returncode == 0
+    said = json.loads(out)
+    assert 0 < said["jobs"]["done"] < finished[1]["jobs"]["done"] - 20
+    assert results(store) == results(finished[0])
+    assert Store(store).unfinished() == []
+
+
+def wait_for(store: Path, count: int) -> None:
+    """Until so many jobs are finished."""
+    give_up = time.monotonic() + 200
+    while len(list(Store(store).folders())) < count:
+        assert time.monotonic() < give_up, "the run does not get on"
+        time.sleep(0.02)
+
+
+def test_the_report_opens_without_a_word_on_the_console(finished: tuple[Path, dict[str, Any]], tmp_path: Path):
+    seen = look(Path(finished[1]["report"]).read_text("utf-8"), tmp_path)
+    assert seen.console == []
+    assert seen.bytes > 50_000
+
+
+def test_the_report_can_be_written_elsewhere(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    code, said = say(capsys, "report", "smoke", "--store", finished[0], "--out", tmp_path / "new" / "page.html")
+    assert code == 0
+    assert said["cells"] == finished[1]["cells"]
+    assert (tmp_path / "new" / "page.html").read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_a_damaged_result_stops_the_run_before_it_begins(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    store = tmp_path / "store"
+    shutil.copytree(finished[0], store)
+    victim = next(store.glob("evaluation/*/episodes.parquet"))
+    victim.write_bytes(victim.read_bytes()[:-1])
+    assert main(["run", "smoke", "--store", str(store)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("cgap: episodes.parquet had")
+    assert f"move it away or delete it, then run again: {victim.parent}" in err
+    _, said = say(capsys, "status", "--store", store)
+    assert len(said["damaged"]) == 1
+    shutil.rmtree(victim.parent)
+    code, said = say(capsys, "run", "smoke", "--store", store)
+    assert (code, said["jobs"]["done"]) == (0, 1)
+    assert results(store) == results(finished[0])
+
+
+def test_a_failure_is_kept_and_shown_and_the_others_go_on(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    store = tmp_path / "store"
+    shutil.copytree(finished[0], store)
+    (tmp_path / "mine.py").write_text(BROKEN_STUDY)
+    code, said = say(capsys, "run", tmp_path / "mine.py", "--store", store)
+    assert code == 1
+    assert said["jobs"]["failed"] == 6, "two seeds and a development seed on two sights"
+    assert said["jobs"]["blocked"] == 8
+    assert {cell["method"] for cell in said["cells"]} == {"Diffusion"}
+    assert "6 jobs failed" in " ".join(said["verdict_words"])
+    assert "this policy is broken" in Path(said["report"]).read_text("utf-8")
+    _, said = say(capsys, "status", "--store", store)
+    assert len(said["failures"]) == 6
+    assert 'raise RuntimeError("this policy is broken")' in said["failures"][0]["traceback"]
+    assert main(["status", "--store", str(store)]) == 0
+    assert "this policy is broken" in capsys.readouterr().out
+
+
+def test_one_cell_can_be_tried_with_other_settings_and_its_agent_judged_again(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    store = tmp_path / "store"
+    shutil.copytree(finished[0], store)
+    words = ("--method", "OAT 4x81", "--sight", "state", "--method.policy.width", "16", "--rollouts.episodes=2")
+    code, said = say(capsys, "try", "smoke", "--store", store, "--seed", "5", *words)
+    assert code == 0
+    assert said["cell"]["method"]["policy"]["width"] == 16
+    assert said["cell"]["seed"] == 5
+    assert set(said["success"]) == {"greedy", "sampled"}
+    row = said["success"]["greedy"][0]
+    assert row["low"] <= row["estimate"] <= row["high"]
+    assert row["episodes"] == 6
+
+    code, judged = say(capsys, "evaluate", said["agent"], "--episodes", "1", "--decoding", "sampled")
+    assert code == 0
+    assert judged["success"][0]["episodes"] == 3
+    assert set(judged["tasks"]) == {"red", "green", "blue"}
+
+
+def test_a_store_tells_what_is_in_it(finished: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]):
+    store, said = finished
+    code, status = say(capsys, "status", "--store", store)
+    assert code == 0
+    assert status["store"] == str(store)
+    assert sum(kind["results"] for kind in status["finished"].values()) == said["jobs"]["done"]
+    assert status["failures"] == status["unfinished"] == status["damaged"] == []
+    assert status["free_disk_mb"] > 0
+
+
+def test_a_dry_run_lists_every_job_and_touches_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    code, said = say(capsys, "run", "smoke", "--dry-run", "--store", tmp_path / "new", "--workers", "4")
+    assert code == 0
+    assert len(said["jobs"]) == said["totals"]["jobs"] > 60
+    assert not any(job["finished"] for job in said["jobs"])
+    assert said["totals"]["seconds"] == sum(job["seconds"] for job in said["jobs"])
+    assert said["totals"]["wall_seconds"] == said["totals"]["seconds"] / 4
+    assert not (tmp_path / "new").exists()
+    main(["run", "smoke", "--dry-run", "--store", str(tmp_path / "new")])
+    assert f"{said['totals']['jobs']} jobs, 0 of them finished" in " ".join(capsys.readouterr().out.split())
