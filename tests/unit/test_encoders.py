@@ -1,5 +1,7 @@
 """Encoders and the measure of their quality, on a table of one coloured square."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -85,9 +87,9 @@ def test_every_weight_of_a_convnet_learns(legend):
 
 def test_convnet_has_the_parameters_that_arithmetic_says(legend):
     encoder = ConvNet(channels=(16, 32), blocks=2, keypoints=32, pooled=4, width=128).build(legend)
-    stem = 3 * 9 * 16 + 16 + 16 * 9 * 32 + 32
+    stem = 3 * 9 * 16 + 16 + 2 * 16 + 16 * 9 * 32 + 32 + 2 * 32
     blocks = 2 * 2 * (32 * 9 * 32 + 32 + 2 * 32)
-    read = 32 * 32 + 32 + (2 * 32 + 32 * 16) * 128 + 128
+    read = 32 * 32 + 32 + (32 * (2 + 32) + 32 * 16) * 128 + 128
     assert sum(weight.numel() for weight in encoder.parameters()) == 2 * (stem + blocks + read)
 
 
@@ -97,12 +99,17 @@ def test_the_spatial_softmax_follows_what_moves(legend):
     with torch.no_grad():
         for weight in trunk.parameters():
             weight.zero_()
-        trunk.stem[0].weight[0, 0, 1, 1] = 100.0  # red is bright
+        convolution, norm, _ = trunk.stem[0]
+        convolution.weight[0, 0, 1, 1] = 1.0  # red is bright
+        norm.weight.fill_(1.0)
         trunk.heat.weight[0, 0] = 1.0
     picture = torch.zeros(2, SIZE, SIZE, 3, dtype=torch.uint8)
     picture[0, 4, 20, 0] = picture[1, 18, 2, 0] = 255
     expected = torch.tensor([[2, 10], [9, 1]]) / 11 * 2 - 1  # row and column on the halved map
-    torch.testing.assert_close(trunk(picture)[:, :2], expected)
+    seen = trunk(picture)
+    torch.testing.assert_close(seen[:, :2], expected)
+    brightness = math.sqrt(12 * 12 - 1)  # of one bright place among 144, in standard deviations
+    torch.testing.assert_close(seen[:, 2:6], torch.tensor([[brightness, 0, 0, 0]] * 2), rtol=0.01, atol=0)
 
 
 def test_shifts_move_pictures_in_training_only(legend):
@@ -175,7 +182,7 @@ def test_pictures_of_another_size_are_refused(spec, legend):
 
 
 def test_impossible_settings_are_refused():
-    with pytest.raises(ValueError, match=r"multiple of 4.*\(16, 30\)"):
+    with pytest.raises(ValueError, match=r"multiples of 4.*\(16, 30\)"):
         ConvNet(channels=(16, 30))
     with pytest.raises(ValueError, match=r"Channel.sigma.*-1"):
         Channel(sigma=-1.0)

@@ -15,6 +15,8 @@ from compression_gap.encoders.base import Encoder, EncoderSpec
 from compression_gap.suites.base import Legend
 
 GROUPS = 4
+SHARPNESS = 10.0
+"""Of the softmax over places: untrained keypoints that look everywhere at once take long to find anything."""
 
 
 @dataclass(frozen=True)
@@ -22,19 +24,19 @@ class ConvolutionalSpec(EncoderSpec):
     """The shape of the trunk that looks at one camera."""
 
     channels: tuple[int, ...] = (16, 32)
-    """Channels of the strided convolutions; each halves the picture. The last is a multiple of 4."""
+    """Channels of the strided convolutions, multiples of 4; each convolution halves the picture."""
     blocks: int = 2
     """Residual blocks at the final resolution."""
     keypoints: int = 32
-    """Places that the spatial softmax reports."""
+    """Places that are looked at."""
     pooled: int = 4
     """Height and width of the pooled map beside the keypoints."""
     width: int = 128
     """Length of a vector that the policy sees."""
 
     def __post_init__(self) -> None:
-        if not self.channels or self.channels[-1] % GROUPS:
-            raise ValueError(f"channels must end with a multiple of {GROUPS} (GroupNorm), got {self.channels}")
+        if not self.channels or any(number % GROUPS for number in self.channels):
+            raise ValueError(f"{self.kind}.channels are multiples of {GROUPS} (GroupNorm), got {self.channels}")
 
     def trunk(self, legend: Legend) -> Trunk:
         """An untrained trunk for one of the suite's cameras."""
@@ -42,24 +44,29 @@ class ConvolutionalSpec(EncoderSpec):
 
 
 class Trunk(nn.Module):
-    """Pictures of one camera as one vector: strided convolutions, residual blocks, and two ways to read the map.
+    """Pictures of one camera as one vector: strided convolutions, residual blocks, and a map that is read in two ways.
 
-    The spatial softmax (Levine et al. 2016, section 5.1) says where a feature is, and the
-    pooled grid what is roughly where.
+    The spatial softmax (Levine et al. 2016, section 5.1) says where each keypoint is and, averaging the map with the
+    same weights, what is there; the pooled map says roughly what is where. GroupNorm (Wu and He 2018) keeps every frame
+    independent of the others of its batch.
     """
 
     grid: Tensor
 
     def __init__(self, image_size: int, spec: ConvolutionalSpec) -> None:
         super().__init__()
-        self.image_size = image_size
+        self.image_size, last = image_size, spec.channels[-1]
         sizes = zip((3, *spec.channels), spec.channels, strict=False)
-        last = spec.channels[-1]
-        self.stem = nn.Sequential(*(layer for a, b in sizes for layer in (nn.Conv2d(a, b, 3, 2, 1), nn.ReLU())))
+        self.stem = nn.Sequential(
+            *(
+                nn.Sequential(nn.Conv2d(before, after, 3, 2, 1), nn.GroupNorm(GROUPS, after), nn.ReLU())
+                for before, after in sizes
+            )
+        )
         self.blocks = nn.Sequential(*(Residual(last) for _ in range(spec.blocks)))
         self.heat = nn.Conv2d(last, spec.keypoints, 1)
         self.pool = nn.AdaptiveAvgPool2d(spec.pooled)
-        self.width = 2 * spec.keypoints + last * spec.pooled**2
+        self.width = spec.keypoints * (2 + last) + last * spec.pooled**2
         line = torch.linspace(-1, 1, -(-image_size // 2 ** len(spec.channels)))
         grid = torch.stack(torch.meshgrid(line, line, indexing="ij"), dim=-1)
         self.register_buffer("grid", rearrange(grid, "h w yx -> (h w) yx"), persistent=False)
@@ -73,13 +80,14 @@ class Trunk(nn.Module):
                 f"got {list(pictures.shape)}: use the suite and image size that it was trained with"
             )
         maps = self.blocks(self.stem(rearrange(pictures, "n h w c -> n c h w").float() / 127.5 - 1))
-        where = functional.softmax(self.heat(maps).flatten(2), dim=2) @ self.grid
-        return torch.cat([where.flatten(1), self.pool(maps).flatten(1)], dim=1)
+        weights = functional.softmax(SHARPNESS * self.heat(maps).flatten(2), dim=2)
+        where = weights @ self.grid
+        what = weights @ rearrange(maps, "n c h w -> n (h w) c")
+        return torch.cat([where.flatten(1), what.flatten(1), self.pool(maps).flatten(1)], dim=1)
 
 
 class Residual(nn.Module):
-    """Two normalised 3x3 convolutions beside the identity (He et al. 2016), with GroupNorm (Wu and He 2018) so that no
-    frame depends on the others of its batch."""
+    """Two normalised 3x3 convolutions beside the identity (He et al. 2016)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
