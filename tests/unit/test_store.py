@@ -19,7 +19,7 @@ import pytest
 
 from compression_gap import plugins
 from compression_gap.pipeline.job import Context, Job
-from compression_gap.pipeline.jobs import _array_on_disk
+from compression_gap.pipeline.jobs.data import array_on_disk
 from compression_gap.pipeline.progress import Progress
 from compression_gap.pipeline.run import divide, execute, run, run_here
 from compression_gap.store import Store, StoreError, default_root, read_job, verify
@@ -60,7 +60,7 @@ class Filling(Job, kind="test_filling"):
     def run(self, context: Context) -> None:
         path = context.folder / "large.npy"
         if self.how == "map":
-            _array_on_disk(path, np.uint8, (4_000_000,))[:] = 1
+            array_on_disk(path, np.uint8, (4_000_000,))[:] = 1
         else:
             np.save(path, np.ones(4_000_000, np.uint8))
 

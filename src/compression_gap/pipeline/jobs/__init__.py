@@ -1,0 +1,28 @@
+"""Every kind of job, and what feeds what; `pipeline.plan` wires them for a cell.
+
+Demonstrations -> Drawings -> TrainedEncoder -> PoseError
+       |              '-----------.- Features -.
+       '-> TrainedTokenizer ------'------------+-> TrainedAgent -> Evaluation
+                '-> Replay, TokenBits
+"""
+
+from compression_gap.pipeline.jobs.agent import TrainedAgent
+from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
+from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
+from compression_gap.pipeline.jobs.judging import Evaluation, Replay
+from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
+
+__all__ = [
+    "EPISODES",
+    "SUMMARY",
+    "Demonstrations",
+    "Drawings",
+    "Evaluation",
+    "Features",
+    "PoseError",
+    "Replay",
+    "TokenBits",
+    "TrainedAgent",
+    "TrainedEncoder",
+    "TrainedTokenizer",
+]

@@ -1,0 +1,144 @@
+"""The job that trains an agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from compression_gap.agent import Agent, AgentSpec
+from compression_gap.data.demos import Demos
+from compression_gap.data.windows import Windows
+from compression_gap.encoders.base import Encoder
+from compression_gap.pipeline.job import Context, Cost, Job
+from compression_gap.pipeline.jobs.data import (
+    HELD_OUT_ROWS,
+    Demonstrations,
+    Drawings,
+    read_demos,
+    spread,
+)
+from compression_gap.pipeline.jobs.encoder import Features, TrainedEncoder
+from compression_gap.pipeline.jobs.tokenizer import TrainedTokenizer
+from compression_gap.seeds import seed_of
+from compression_gap.shapes import Batch, ChunkShape
+from compression_gap.store import Store
+from compression_gap.training import Training, train
+
+
+@dataclass(frozen=True)
+class TrainedAgent(Job, kind="trained_agent", version=1):
+    """A policy trained on top of an encoder. Writes the agent's folder, milestones and the loss curve."""
+
+    resumable: ClassVar[bool] = True
+    agent: AgentSpec
+    demonstrations: tuple[Demonstrations, ...]
+    drawings: tuple[Drawings, ...]
+    """For encoders that are trained along; empty for others."""
+    features: tuple[Features, ...]
+    """For frozen encoders of pictures; empty for others."""
+    encoder: TrainedEncoder | None
+    tokenizer: TrainedTokenizer | None
+    training: Training
+    stride: int
+    seed: int
+    milestones: tuple[int, ...] = ()
+    """Steps after which the weights are also kept: a run of 2N steps with milestone N holds the run of N steps."""
+
+    @property
+    def title(self) -> str:
+        return f"agent {self.agent.policy.kind} on {self.agent.encoder.kind}, seed {self.seed}"
+
+    def cost(self) -> Cost:
+        rows = self.training.steps * self.training.batch
+        return Cost(rows * (3e-4 if not self.drawings else 2e-3), memory_mb=1500, disk_mb=2, gpus=1)
+
+    def run(self, context: Context) -> None:
+        suite = self.demonstrations[0].suite.build()
+        agent = self._untrained(context.store).to(context.device)
+        windows, held = (self._windows(context.store, agent, held_out=part) for part in (False, True))
+        agent.policy.fit(windows.chunks.to(context.device))
+        _standardise(agent, windows, context.device)
+        size = self.training.batch
+
+        def batch_at(step: int) -> Batch:
+            return windows.training_batch(step, size, self.seed).to(context.device)
+
+        chosen = spread(len(held), HELD_OUT_ROWS)
+        held_batches = [held.at(rows).to(context.device) for rows in np.array_split(chosen, max(1, len(chosen) // 256))]
+        train(
+            agent,
+            batch_at,
+            held_batches,
+            self.training,
+            seed=self.seed,
+            folder=context.folder,
+            report=context.report,
+            milestones=self.milestones,
+        )
+        assert agent.tasks == suite.tasks
+        agent.save(context.folder)
+
+    def _untrained(self, store: Store) -> Agent:
+        suite = self.demonstrations[0].suite.build()
+        torch.manual_seed(seed_of(self.seed, "weights"))
+        agent = self.agent.build(suite.legend, suite.tasks)
+        if self.encoder is not None:
+            agent.encoder.load_state_dict(self.encoder.load(store).state_dict())
+        if not agent.encoder.trained:
+            agent.encoder.requires_grad_(False)
+        if self.tokenizer is not None:
+            agent.policy.get_submodule("tokenizer").load_state_dict(self.tokenizer.load(store).state_dict())
+        return agent
+
+    def _windows(self, store: Store, agent: Agent, *, held_out: bool) -> Windows:
+        demos = read_demos(store, self.demonstrations)
+        frames, row_of_frame = self._frames(store, demos, agent.encoder)
+        return Windows(
+            demos,
+            ChunkShape(self.agent.horizon, len(agent.legend.action)),
+            history=self.agent.history,
+            stride=self.stride,
+            gripper=agent.legend.gripper,
+            held_out=held_out,
+            frames=frames,
+            row_of_frame=row_of_frame,
+        )
+
+    def read_frames(
+        self, store: Store, demos: Demos, encoder: Encoder
+    ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+        """What the encoder reads of each frame, and which row of it belongs to a frame."""
+        if not (self.features or self.drawings):
+            return {name: getattr(demos, name) for name in encoder.reads if name != "stamp"}, None
+        drawings = self.drawings or tuple(f.drawings for f in self.features)
+        lengths = [len(np.load(store.folder(d) / "label.npy", mmap_mode="r")) for d in self.demonstrations]
+        offsets = np.cumsum([0, *lengths[:-1]])
+        numbers = [np.load(store.folder(d) / "frames.npy") + n for d, n in zip(drawings, offsets, strict=True)]
+        drawn = np.concatenate(numbers)
+        row_of_frame = np.full(len(demos.label), -1)
+        row_of_frame[drawn] = np.arange(len(drawn))
+        if self.features:
+            parts = [np.load(store.folder(f) / "features.npy") for f in self.features]
+            return {"features": np.concatenate(parts)}, row_of_frame
+        pictures = {
+            camera: np.concatenate([np.load(store.folder(d) / f"{camera}.npy") for d in drawings])
+            for camera in drawings[0].cameras
+        }
+        return pictures, row_of_frame
+
+
+def _standardise(agent: Agent, windows: Windows, device: str) -> None:
+    """Fits the agent's scaling on training windows; features of an encoder that is still learning are left alone."""
+    batch = windows.at(spread(len(windows), 4 * HELD_OUT_ROWS)).to(device)
+    felt = batch.observation["proprioception"].float().flatten(0, 1)
+    agent.standardise_proprioception.fit(felt)
+    if agent.encoder.trained:
+        return
+    features = batch.observation.get("features")
+    if features is None:
+        frames = {name: batch.observation[name].flatten(0, 1) for name in agent.encoder.reads}
+        features = agent.encoder.encode(frames)
+    agent.standardise_features.fit(features.float().reshape(-1, agent.encoder.width))

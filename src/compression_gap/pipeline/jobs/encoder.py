@@ -1,0 +1,138 @@
+"""Jobs about encoders: pretraining, how well they see, and what they make of the drawn frames."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from compression_gap.encoders.base import Encoder, EncoderSpec
+from compression_gap.measures.pose_error import pose_errors, task_error
+from compression_gap.pipeline.job import Context, Cost, Job
+from compression_gap.pipeline.jobs.data import (
+    ENCODING_BATCH,
+    HELD_OUT_ROWS,
+    SUMMARY,
+    Drawings,
+    array_on_disk,
+    read_frames,
+    tensors,
+)
+from compression_gap.seeds import seed_of
+from compression_gap.store import Store
+from compression_gap.suites.base import SuiteSpec
+from compression_gap.training import WEIGHTS, Training, train
+
+
+@dataclass(frozen=True)
+class TrainedEncoder(Job, kind="trained_encoder", version=1):
+    """An encoder pretrained on frames of other episodes than the policy's. Writes weights and the loss curve."""
+
+    resumable: ClassVar[bool] = True
+    encoder: EncoderSpec
+    drawings: tuple[Drawings, ...]
+    training: Training
+    seed: int = 0
+
+    @property
+    def title(self) -> str:
+        return f"encoder {self.encoder.kind}, {self.training.steps} steps"
+
+    def cost(self) -> Cost:
+        return Cost(self.training.steps * self.training.batch * 3e-4, memory_mb=1500, gpus=1)
+
+    def run(self, context: Context) -> None:
+        suite = self.drawings[0].demonstrations.suite.build()
+        frames = read_frames(context.store, self.drawings, held_out=False)
+        held = read_frames(context.store, self.drawings, held_out=True)
+        torch.manual_seed(seed_of(self.seed, "weights"))
+        encoder = self.encoder.build(suite.legend).to(context.device)
+        encoder.requires_grad_(True)
+        encoder.fit(torch.from_numpy(frames["state"]))
+        size, total = self.training.batch, len(frames["state"])
+
+        def batch_at(step: int) -> dict[str, torch.Tensor]:
+            chosen = np.random.default_rng([self.seed, step]).integers(total, size=size)
+            return tensors(frames, chosen, context.device)
+
+        held_batches = [tensors(held, np.arange(min(len(held["state"]), HELD_OUT_ROWS)), context.device)]
+        train(
+            encoder,
+            batch_at,
+            held_batches,
+            self.training,
+            seed=self.seed,
+            folder=context.folder,
+            report=context.report,
+        )
+
+    def load(self, store: Store) -> Encoder:
+        """The trained encoder, frozen."""
+        encoder = self.encoder.build(self.drawings[0].demonstrations.suite.build().legend)
+        encoder.load_state_dict(load_file(store.folder(self) / WEIGHTS))
+        return encoder.requires_grad_(False).eval()
+
+
+@dataclass(frozen=True)
+class PoseError(Job, kind="pose_error", version=1):
+    """How far off a pretrained encoder sees objects, on held-out frames: mean error in mm and degrees by object, and of
+    the object that the task names where tasks are named after objects. Writes summary.json."""
+
+    encoder: TrainedEncoder
+
+    def run(self, context: Context) -> None:
+        suite = self.encoder.drawings[0].demonstrations.suite.build()
+        frames = read_frames(context.store, self.encoder.drawings, held_out=True)
+        encoder = self.encoder.load(context.store).to(context.device)
+        seen = []
+        with torch.no_grad():
+            for first in range(0, len(frames["state"]), ENCODING_BATCH):
+                rows = np.arange(first, min(first + ENCODING_BATCH, len(frames["state"])))
+                seen.append(encoder.estimate_state(tensors(frames, rows, context.device)).cpu().numpy())
+        errors = pose_errors(np.concatenate(seen), frames["state"], suite.legend)
+        if all(task in errors for task in suite.tasks):  # the tasks are named after what they are about
+            errors["task"] = task_error(errors, frames["task"], suite.tasks)
+        summary = {
+            name: {"mm": float(error.lateral_mm.mean()), "degrees": float(error.yaw_degrees.mean())}
+            for name, error in errors.items()
+        }
+        (context.folder / SUMMARY).write_text(json.dumps(summary))
+
+
+@dataclass(frozen=True)
+class Features(Job, kind="features", version=1):
+    """What a frozen encoder makes of the drawn frames. Writes features.npy Float32 [M, K, F], rows as the drawings'."""
+
+    encoder: EncoderSpec
+    trained: TrainedEncoder | None
+    drawings: Drawings
+
+    def cost(self) -> Cost:
+        return Cost(self.drawings.cost().disk_mb * 0.03, disk_mb=self.drawings.cost().disk_mb * 0.05, gpus=1)
+
+    def run(self, context: Context) -> None:
+        folder = context.store.folder(self.drawings)
+        frames = np.load(folder / "frames.npy")
+        pictures = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in self.drawings.cameras}
+        encoder = encoder_of(context.store, self.encoder, self.trained, self.drawings.demonstrations.suite)
+        encoder = encoder.to(context.device)
+        shape = (len(frames), encoder.vectors, encoder.width)
+        out = array_on_disk(context.folder / "features.npy", np.float32, shape)
+        with torch.no_grad():
+            for first in range(0, len(frames), ENCODING_BATCH):
+                rows = np.arange(first, min(first + ENCODING_BATCH, len(frames)))
+                out[rows] = encoder.encode(tensors(pictures, rows, context.device)).float().cpu().numpy()
+                context.report(first / len(frames), "")
+        out.flush()
+
+
+def encoder_of(store: Store, spec: EncoderSpec, trained: TrainedEncoder | None, suite: SuiteSpec) -> Encoder:
+    """A frozen encoder: pretrained by a job, or as it is built."""
+    if trained is not None:
+        return trained.load(store)
+    torch.manual_seed(seed_of(spec.digest, "weights"))
+    return spec.build(suite.build().legend).requires_grad_(False).eval()

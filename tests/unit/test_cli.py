@@ -1,0 +1,114 @@
+"""The command line without running a study: what is typed wrong is answered in one line, and help comes at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from compression_gap import plugins
+from compression_gap.cli import leaves, main
+from compression_gap.commands import duration, size
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import sys; from compression_gap.cli import arguments; arguments().format_help();"
+        "import compression_gap; compression_gap.__all__;"
+        "print([name for name in ('torch', 'numpy', 'polars', 'rich', 'mujoco') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_the_public_names_are_there():
+    import compression_gap
+
+    for name in compression_gap.__all__:
+        assert getattr(compression_gap, name).__name__ == name
+    with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
+        _ = compression_gap.Nothing
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "smokee"], "there is no study 'smokee' (a file of your own ends in .py); did you mean 'smoke'?"),
+        (["run", "nowhere/mine.py"], "there is no study file"),
+        (["report", "smokee"], "did you mean 'smoke'?"),
+        (["try", "smoke", "--method", "Difusion"], "the study has no method 'Difusion'; did you mean 'Diffusion'?"),
+        (["try", "smoke", "--sight", "strnog"], "the study has no sight 'strnog'; did you mean 'strong'?"),
+        (["try", "smoke", "--method.policy.widht", "3"], "Diffusion has no field 'widht'; did you mean 'width'?"),
+        (["try", "smoke", "--method.policy.width", "3.5"], "width: expected int, got 3.5"),
+        (["try", "smoke", "--method.policy.width"], "expected --setting value"),
+        (["try", "smoke", "width=3"], "expected --setting value, for example --method.policy.width 128, got 'width=3'"),
+        (["evaluate", "nowhere"], "nowhere holds no result of cgap"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_2(
+    words: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("CGAP_STORE", str(tmp_path))
+    assert main(words) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith("cgap: ")
+    assert message in said.err
+    assert said.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["runn"], ["run"], ["run", "smoke", "--workers", "0"], ["status", "--seed", "1"], ["run", "smoke", "x"]],
+)
+def test_wrong_words_show_the_usage_and_exit_with_2(words: list[str], capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as stopped:
+        main(words)
+    assert stopped.value.code == 2
+    assert "usage: cgap" in capsys.readouterr().err
+
+
+def test_a_study_file_without_a_grid_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "empty.py").write_text("")
+    assert main(["run", str(tmp_path / "empty.py")]) == 2
+    assert "expected a function grid() that returns a Grid, got None" in capsys.readouterr().err
+
+
+def test_the_catalogue_shows_every_part_with_its_settings(capsys: pytest.CaptureFixture[str]):
+    assert main(["list", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found) == {*plugins.OPEN_FAMILIES, "studies"}
+    for family in plugins.OPEN_FAMILIES:
+        assert set(found[family]) == set(plugins.kinds(family))
+        assert all(entry["text"] for entry in found[family].values())
+    fields = {field["name"]: field for field in found["tokenizers"]["binning"]["fields"]}
+    assert fields["bins"] == {"name": "bins", "type": "int", "default": "256", "text": "Bins a value."}
+    assert "smoke" in found["studies"]
+
+
+def test_a_part_whose_extra_is_missing_is_listed_with_what_to_install(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(plugins.BUILT_IN["suites"], "libero", "suites.nowhere:Libero")
+    monkeypatch.setitem(plugins.EXTRAS, "compression_gap", "libero")
+    assert main(["list", "suites"]) == 0
+    assert "pip install 'compression-gap[libero]'" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_empty_store_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["status", "--store", str(tmp_path / "none")]) == 0
+    said = capsys.readouterr().out
+    assert str(tmp_path / "none") in said
+    assert "nothing is finished" in said
+
+
+def test_leaves_are_read_with_a_space_or_an_equals_sign():
+    assert leaves(["--a.b", "1", "--c=-2", "--d", "-3", "--e=x=y"]) == {"a.b": "1", "c": "-2", "d": "-3", "e": "x=y"}
+
+
+def test_times_and_sizes_are_readable():
+    assert [duration(s) for s in (5.4, 119, 120, 7199, 9000)] == ["5 s", "119 s", "2 min", "120 min", "2.5 h"]
+    assert [size(m) for m in (0.12, 999, 1200)] == ["0.12 MB", "999 MB", "1.2 GB"]
