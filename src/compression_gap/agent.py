@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from compression_gap.config import Spec, from_json, to_json
@@ -21,6 +21,7 @@ from compression_gap.policies.base import Decoding, PolicySpec, Sampled
 from compression_gap.shapes import Batch, ChunkShape, Loss
 from compression_gap.suites.base import Legend
 from compression_gap.tokenizers.base import TokenizerSpec
+from compression_gap.training import WEIGHTS, save_tensors
 
 
 @dataclass(frozen=True)
@@ -132,11 +133,10 @@ class Agent(nn.Module):
         """Writes agent.json and weights.safetensors."""
         description = {"agent": to_json(self.spec), "legend": asdict(self.legend), "tasks": list(self.tasks)}
         (folder / "agent.json").write_text(json.dumps(description, indent=1))
-        weights = {name: tensor.contiguous().clone() for name, tensor in self.state_dict().items()}
-        save_file(weights, folder / "weights.safetensors")
+        save_tensors(self.state_dict(), folder / WEIGHTS)
 
     @classmethod
-    def load(cls, folder: Path | str, weights: str = "weights.safetensors") -> Agent:
+    def load(cls, folder: Path | str, weights: str = WEIGHTS) -> Agent:
         """The agent that a folder holds, ready to act.
 
         Raises ValueError if the folder holds no agent.

@@ -129,7 +129,7 @@ def train(
             recent = []
             report(done / training.steps, f"loss {held:.4g}")
         if done in milestones:
-            _save({**dict(_buffers(module)), **average}, folder / f"weights-{done}.safetensors")
+            save_tensors({**dict(_buffers(module)), **average}, folder / f"weights-{done}.safetensors")
         if done % every == 0 and time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
             _checkpoint(folder, done, own, average, optimiser, curve)
             saved = time.monotonic()
@@ -138,7 +138,7 @@ def train(
         for name, parameter in own.items():
             parameter.copy_(average[name])
     module.eval()
-    _save(dict(module.state_dict()), folder / WEIGHTS)
+    save_tensors(dict(module.state_dict()), folder / WEIGHTS)
     schema = {"step": pl.Int64, "train": pl.Float64, "held_out": pl.Float64}
     pl.DataFrame(curve, schema=schema).write_parquet(folder / CURVE)
     (folder / CHECKPOINT).unlink(missing_ok=True)
@@ -192,7 +192,7 @@ def _checkpoint(
             tensors[f"optimiser/{key}/{name}"] = value
     for key in ("step", "train", "held_out"):
         tensors[f"curve/{key}"] = torch.tensor([row[key] for row in curve], dtype=torch.float64)
-    _save(tensors, folder / CHECKPOINT, {"step": str(step)})
+    save_tensors(tensors, folder / CHECKPOINT, {"step": str(step)})
 
 
 def _restore(
@@ -221,8 +221,8 @@ def _restore(
         return int(file.metadata()["step"])
 
 
-def _save(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
-    """Writes beside and renames, so that a kill leaves the older file whole."""
+def save_tensors(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str] | None = None) -> None:
+    """A safetensors file, written beside and renamed, so that a kill leaves the older file whole."""
     beside = path.with_suffix(".new")
     save_file({name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}, beside, metadata)
     beside.replace(path)

@@ -107,9 +107,7 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
             row_of_frame=row_of_frame,
         )
 
-    def read_frames(
-        self, store: Store, demos: Demos, encoder: Encoder
-    ) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    def _frames(self, store: Store, demos: Demos, encoder: Encoder) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
         """What the encoder reads of each frame, and which row of it belongs to a frame."""
         if not (self.features or self.drawings):
             return {name: getattr(demos, name) for name in encoder.reads if name != "stamp"}, None

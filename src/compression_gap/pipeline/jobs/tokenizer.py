@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from compression_gap.data.windows import chunks_from
 from compression_gap.measures.distortion import distortion
@@ -28,7 +28,7 @@ from compression_gap.seeds import seed_of
 from compression_gap.shapes import ChunkShape
 from compression_gap.store import Store
 from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec
-from compression_gap.training import WEIGHTS, Training, train
+from compression_gap.training import WEIGHTS, Training, save_tensors, train
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
         tokenizer = self.tokenizer.build(ChunkShape(self.horizon, chunks.shape[-1])).to(context.device)
         tokenizer.fit(chunks.to(context.device))
         if self.training is None:
-            save_file(tokenizer.state_dict(), context.folder / WEIGHTS)
+            save_tensors(tokenizer.state_dict(), context.folder / WEIGHTS)
             return
         size = self.training.batch
 
