@@ -1,0 +1,302 @@
+"""From finished jobs to what a report says: reads the store, asks the statistics, fills the report's content."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from compression_gap import statistics
+from compression_gap.pipeline.cell import Cell, Grid, Method, Sight
+from compression_gap.pipeline.job import Job, with_needs
+from compression_gap.pipeline.jobs import EPISODES, SUMMARY, Evaluation, PoseError, Replay
+from compression_gap.pipeline.plan import (
+    arms,
+    doubling,
+    evaluation,
+    expert,
+    jobs_of,
+    replay,
+    token_bits,
+    trained_encoder,
+)
+from compression_gap.policies.base import Decoding
+from compression_gap.report import content
+from compression_gap.report.content import Convergence, Measured, ReportContent
+from compression_gap.statistics import Estimate, Outcomes
+from compression_gap.store import Store
+from compression_gap.training import CURVE
+
+CONVERGED_WITHIN = 5.0  # points of success that doubling the steps may move
+
+
+class Tables:
+    """A grid's numbers, as far as its jobs are finished. What is missing is left out, never imputed."""
+
+    def __init__(self, grid: Grid, store: Store) -> None:
+        self.grid, self.store = grid, store
+        self._read: dict[str, pl.DataFrame] = {}
+
+    @cached_property
+    def tolerances(self) -> tuple[float | None, ...]:
+        """Along which curves run: the suite's, or None alone where there is only success and failure."""
+        return self.grid.base.suite.tolerances_mm or (None,)
+
+    @cached_property
+    def report(self) -> ReportContent:
+        """All of it."""
+        grid = self.grid
+        blind = {sight.name for sight in grid.sights if sight.encoder.kind == "blind"}
+        cells = [cell for arm in arms(grid) for cell in self._cells(arm)]
+        return ReportContent(
+            title=grid.name,
+            question=grid.question,
+            grid=grid.name,
+            commands=(f"cgap run {grid.name}",),
+            seeds=len(grid.seeds),
+            encoder_order=tuple(sight.name for sight in grid.sights if sight.name not in blind),
+            tolerances_mm=tuple(t for t in self.tolerances if t is not None),
+            primary_tolerance_mm=grid.tolerance_mm,
+            cells=tuple(cell for cell in cells if cell.encoder not in blind),
+            blind=tuple(cell for cell in cells if cell.encoder in blind),
+            interactions=tuple(self._interactions()),
+            ladders=tuple(self._ladders()),
+            tokenizers=tuple(self._tokenizers()),
+            encoders=tuple(self._encoders()),
+            losses=tuple(self._losses()),
+            failures=tuple(self._failures()),
+            reseeding=RESEEDING,
+            seconds=sum(float(self._provenance(job)["seconds"]) for job in with_needs(jobs_of(grid)) if self._has(job)),
+            provenance=self._versions(),
+            demonstrates_only=grid.demonstrates_only,
+        )
+
+    def outcomes(self, method: Method, sight: Sight, decoding: Decoding, tolerance: float | None) -> Outcomes | None:
+        """Successes of one arm, seed by seed; None if no seed is finished."""
+        cells = [self.grid.base.replace(method=method, sight=sight, seed=seed) for seed in self.grid.seeds]
+        return self._stack([evaluation(cell, decoding) for cell in cells], tolerance)
+
+    def _stack(self, jobs: list[Any], tolerance: float | None, *, trained: bool = True) -> Outcomes | None:
+        tables = [self._rows(job) for job in jobs if self._has(job)]
+        if not tables:
+            return None
+        first = tables[0]
+        assert all(table["initial_state"].equals(first["initial_state"]) for table in tables), "cells are paired"
+        successes = np.stack([success(table, tolerance) for table in tables])
+        return Outcomes.from_episodes(successes, first["task"].to_numpy(), trained=trained)
+
+    def _replay(self, method: Method, tolerance: float | None) -> Outcomes | None:
+        """Codebook replay of a method, seed by seed; of a continuous one, the expert itself."""
+        if method.tokenizer is None:
+            return self._stack([expert(self.grid.base)], tolerance, trained=False)
+        cells = [self.grid.base.replace(method=method, seed=seed) for seed in self.grid.seeds]
+        jobs = {job.digest: job for job in map(replay, cells)}
+        return self._stack(list(jobs.values()), tolerance, trained=method.tokenizer.learned)
+
+    def _cells(self, arm: Cell) -> list[content.Cell]:
+        rows = []
+        for decoding in arm.method.decodings:
+            curve = [self.outcomes(arm.method, arm.sight, decoding, t) for t in self.tolerances]
+            known = [outcomes for outcomes in curve if outcomes is not None]
+            if len(known) < len(curve):
+                continue
+            label, change = self._convergence(arm)
+            seeds = range(known[0].seeds)
+            values = [outcomes.seed_values("points") for outcomes in known]
+            rows.append(
+                content.Cell(
+                    method=arm.method.name,
+                    encoder=arm.sight.name,
+                    decoding=self._decoding(arm.method, decoding),
+                    success=tuple(measured(statistics.cell(outcomes)) for outcomes in known),
+                    per_seed=tuple(tuple(float(v[seed]) for v in values) for seed in seeds),
+                    episodes=int(np.sum(known[0].episodes)),
+                    convergence=label,
+                    change_on_doubling=change,
+                )
+            )
+        return rows
+
+    def _convergence(self, arm: Cell) -> tuple[Convergence, float | None]:
+        run = doubling(self.grid, arm)
+        if not (self._has(run.once) and self._has(run.twice)):
+            return "not measured", None
+        before, after = (100 * success(self._rows(job), self.grid.tolerance_mm).mean() for job in (run.once, run.twice))
+        change = float(after - before)
+        if 100 * success(self._rows(run.twice), self.tolerances[-1]).mean() < CONVERGED_WITHIN:
+            return "undertrained", change  # standing still at nothing is not convergence
+        if abs(change) < CONVERGED_WITHIN:
+            return "converged", change
+        return ("undertrained" if change > 0 else "overfitted"), change
+
+    def _interactions(self) -> list[content.Interaction]:
+        grid = self.grid
+        weak, strong = (next(s for s in grid.sights if s.name == name) for name in (grid.weak, grid.strong))
+        continuous, rows = grid.methods[0], []
+        for method in grid.methods[1:]:
+            for decoding in method.decodings:
+                gaps = []
+                for tolerance in self.tolerances:
+                    pairs = [
+                        tuple(self.outcomes(m, sight, d, tolerance) for sight in (weak, strong))
+                        for m, d in ((continuous, continuous.decodings[0]), (method, decoding))
+                    ]
+                    if any(outcomes is None for pair in pairs for outcomes in pair):
+                        break
+                    gaps.append(statistics.gap(continuous=pairs[0], discrete=pairs[1]))  # type: ignore[arg-type]
+                if len(gaps) < len(self.tolerances):
+                    continue
+                rows.append(
+                    content.Interaction(
+                        discrete=method.name,
+                        decoding=self._decoding(method, decoding),
+                        continuous=continuous.name,
+                        encoder_from=grid.weak,
+                        encoder_to=grid.strong,
+                        continuous_gain=tuple(measured(gap.continuous_gain) for gap in gaps),
+                        discrete_gain=tuple(measured(gap.discrete_gain) for gap in gaps),
+                        points=tuple(measured(gap.points) for gap in gaps),
+                        log_odds=tuple(measured(gap.log_odds) for gap in gaps),
+                        flags=tuple(gap.flag for gap in gaps),
+                    )
+                )
+        return rows
+
+    def _ladders(self) -> list[content.Ladder]:
+        grid, tolerance = self.grid, self.grid.tolerance_mm
+        state = next((sight for sight in grid.sights if sight.name == grid.state), None)
+        if state is None:
+            return []
+        rows = []
+        for arm in arms(grid):
+            decoding = arm.method.decodings[0]
+            steps = [
+                self._stack([expert(grid.base)], tolerance, trained=False),
+                self._replay(arm.method, tolerance),
+                self.outcomes(arm.method, state, decoding, tolerance),
+                self.outcomes(arm.method, arm.sight, decoding, tolerance),
+            ]
+            known = [step for step in steps if step is not None]
+            if len(known) < len(steps):
+                continue
+            losses = [
+                Measured(0.0, 0.0, 0.0) if above is below else measured(statistics.gain(below, above))
+                for above, below in zip(known, known[1:], strict=False)
+            ]
+            if arm.method.tokenizer is None:  # a continuous method has no code to lose anything in
+                losses[0] = Measured(0.0, 0.0, 0.0, over="nothing: there is no code")
+            if arm.sight == state:
+                losses[2] = Measured(0.0, 0.0, 0.0, over="nothing: this is the state encoder")
+            levels = [measured(statistics.cell(step)) for step in known]
+            rows.append(
+                content.Ladder(arm.method.name, self._decoding(arm.method, decoding), arm.sight.name, *levels, *losses)
+            )
+        return rows
+
+    def _tokenizers(self) -> list[content.TokenizerRow]:
+        rows = []
+        for arm in {cell.method.name: cell for cell in arms(self.grid)}.values():
+            job = token_bits(self.grid, arm)
+            if job is None or not self._has(job):
+                continue
+            found = self._summary(job)
+            curve = [self._replay(arm.method, tolerance) for tolerance in self.tolerances]
+            rows.append(
+                content.TokenizerRow(
+                    name=arm.method.name,
+                    nominal_bits=found["nominal_bits"],
+                    marginal_bits=Measured(found["marginal_bits"], over="chunks", kind="upper bound"),
+                    code_length_bits=Measured(found["code_length_bits"], over="chunks", kind="upper bound"),
+                    error_mm=Measured(found["mm"], over="chunks"),
+                    error_degrees=Measured(found["degrees"], over="chunks"),
+                    replay=tuple(measured(statistics.cell(o), "reference") for o in curve if o is not None),
+                )
+            )
+        return rows
+
+    def _encoders(self) -> list[content.EncoderRow]:
+        legend = self.grid.base.suite.build().legend
+        rows = []
+        for arm in {cell.sight.name: cell for cell in arms(self.grid)}.values():
+            spec = arm.sight.encoder
+            width = spec.build(legend)
+            job = trained_encoder(arm)
+            errors: dict[str, Any] = {}
+            if job is not None and self._has(PoseError(job)):
+                errors = self._summary(PoseError(job)).get("task", {})
+            rows.append(
+                content.EncoderRow(
+                    name=arm.sight.name,
+                    width=width.vectors * width.width,
+                    error_mm=Measured(errors["mm"], over="frames") if errors else None,
+                    error_degrees=Measured(errors["degrees"], over="frames") if errors else None,
+                    note=f"{spec.kind}, {spec.pretraining_steps} steps" if spec.pretraining_steps else spec.kind,
+                )
+            )
+        return rows
+
+    def _losses(self) -> list[content.LossCurve]:
+        curves = []
+        for arm in arms(self.grid):
+            job = doubling(self.grid, arm).once.agent
+            if not self._has(job):
+                continue
+            curve = pl.read_parquet(self.store.folder(job) / CURVE)
+            steps = tuple(curve["step"].to_list())
+            train, held_out = (tuple(curve[name].to_list()) for name in ("train", "held_out"))
+            name = f"{arm.method.name}, {arm.sight.name}"
+            curves.append(content.LossCurve(name, job.seed, steps, train, steps, held_out))
+        return curves
+
+    def _failures(self) -> list[content.Failure]:
+        mine = {self.store.name(job): job for job in with_needs(jobs_of(self.grid))}
+        found = [failure for failure in self.store.failures() if failure.job in mine]
+        return [content.Failure(f"{mine[f.job].title} ({f.job})", f.error, f.traceback) for f in found]
+
+    def _decoding(self, method: Method, decoding: Decoding) -> str:
+        return decoding if method.tokenizer is not None else ""
+
+    def _has(self, job: Job) -> bool:
+        return job.digest in self._read or self.store.has(job)
+
+    def _rows(self, job: Evaluation | Replay) -> pl.DataFrame:
+        if job.digest not in self._read:
+            self._read[job.digest] = pl.read_parquet(self.store.folder(job) / EPISODES)
+        return self._read[job.digest]
+
+    def _summary(self, job: Job) -> dict[str, Any]:
+        return json.loads((self.store.folder(job) / SUMMARY).read_text())
+
+    def _provenance(self, job: Job) -> dict[str, Any]:
+        return json.loads((self.store.folder(job) / "provenance.json").read_text())
+
+    def _versions(self) -> dict[str, str]:
+        """What most results were made with; a grid that was finished over days may name several."""
+        found = [self._provenance(job) for job in jobs_of(self.grid) if self._has(job)]
+        names = sorted({(key, value) for p in found for key, value in p["versions"].items()})
+        commits = sorted({p["commit"] for p in found if p["commit"]})
+        machines = sorted({f"{p['machine']}, Python {p['python']}, {p['device']}" for p in found})
+        versions = {key: ", ".join(v for k, v in names if k == key) for key in dict(names)}
+        return {**versions, "commit": ", ".join(commits) or "unknown", "machine": "; ".join(machines)}
+
+
+RESEEDING = (
+    content.Reseeding("policy: weights, batches, noise", by_seed=True),
+    content.Reseeding("tokenizer: weights, batches", by_seed=True, note="where it is learned"),
+    content.Reseeding("demonstrations", by_seed=False),
+    content.Reseeding("pretrained encoders", by_seed=False, note="intervals hold for these encoders"),
+    content.Reseeding("initial states of the rollouts", by_seed=False, note="shared by all cells, paired by hash"),
+)
+
+
+def success(rows: pl.DataFrame, tolerance: float | None) -> np.ndarray:
+    """Which episodes succeeded, at a tolerance in mm where the suite has them."""
+    return rows["success"].to_numpy() if tolerance is None else rows["error_mm"].to_numpy() <= tolerance
+
+
+def measured(estimate: Estimate, kind: Any = "estimate") -> Measured:
+    """An estimate of the statistics as the report holds it."""
+    return Measured(estimate.value, estimate.low, estimate.high, over=estimate.scope, kind=kind)
