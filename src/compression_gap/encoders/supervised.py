@@ -25,7 +25,7 @@ class Supervised(ConvolutionalSpec, kind="supervised"):
 
     blocks: int = 0
     """Residual blocks at the final resolution. Within a minute on one core, more steps do better than a block."""
-    steps: int = 1500
+    steps: int = 1200
     """Optimiser steps of pretraining."""
 
     @property
