@@ -45,18 +45,37 @@ class Attention(nn.Module):
         return self.out(rearrange(mixed, "b h n w -> b n (h w)"))
 
 
-class Block(nn.Module):
-    """Self-attention, cross-attention to a memory where there is one, and a four times wider perceptron."""
+class Gated(nn.Module):
+    """A perceptron whose hidden units are products (SwiGLU, Shazeer 2020, arXiv 2002.05202), with as many weights as a
+    plain one that is four times wider inside.
 
-    def __init__(self, width: int, heads: int, dropout: float, cross: bool) -> None:
+    Products are what geometry asks for (turn one yaw by another, look where the task points): from the same
+    demonstrations it learns them sooner and better than a plain perceptron.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(width, 2 * (8 * width // 3))
+        self.out = nn.Linear(8 * width // 3, width)
+
+    def forward(self, x: Float[Tensor, "*B W"]) -> Float[Tensor, "*B W"]:
+        value, gate = self.hidden(x).chunk(2, dim=-1)
+        return self.out(value * functional.silu(gate))
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention to a memory where there is one, and a perceptron on every position alone."""
+
+    def __init__(self, width: int, heads: int, dropout: float, cross: bool, gated: bool) -> None:
         super().__init__()
         self.norm_self, self.self_attention = nn.LayerNorm(width), Attention(width, heads, dropout)
         if cross:
             self.norm_cross, self.cross_attention = nn.LayerNorm(width), Attention(width, heads, dropout)
         self.norm_mlp = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(
-            nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout), nn.Linear(4 * width, width)
-        )
+        if gated:
+            self.mlp = Gated(width)
+        else:
+            self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
         self.dropout = nn.Dropout(dropout)
 
     def forward(
@@ -80,9 +99,11 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A stack of blocks with a final norm."""
 
-    def __init__(self, width: int, layers: int, heads: int, *, dropout: float = 0.0, cross: bool = False) -> None:
+    def __init__(
+        self, width: int, layers: int, heads: int, *, dropout: float = 0.0, cross: bool = False, gated: bool = False
+    ) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList([Block(width, heads, dropout, cross) for _ in range(layers)])
+        self.blocks = nn.ModuleList([Block(width, heads, dropout, cross, gated) for _ in range(layers)])
         self.norm = nn.LayerNorm(width)
 
     def remember(self, memory: Float[Tensor, "B M W"]) -> list[tuple[Tensor, Tensor]]:

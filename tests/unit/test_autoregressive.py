@@ -99,8 +99,9 @@ def test_the_tokenizer_stays_frozen_and_in_evaluation_mode():
     assert all(torch.equal(before[name], tensor) for name, tensor in policy.tokenizer.state_dict().items())
 
 
-def test_gradients_reach_every_weight_but_the_tokenizer():
-    policy = built().train()
+@pytest.mark.parametrize("gated", [False, True])
+def test_gradients_reach_every_weight_but_the_tokenizer(gated: bool):
+    policy = built(SMALL.replace(gated=gated)).train()
     policy.loss(torch.randn(64, 2, 5), torch.randn(64, 8, 3)).total.backward()
     own = {name: p for name, p in policy.named_parameters() if not name.startswith("tokenizer.")}
     assert [name for name, p in own.items() if p.grad is None or not p.grad.abs().sum() > 0] == []

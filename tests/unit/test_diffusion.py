@@ -84,9 +84,10 @@ def test_several_noise_draws_estimate_the_same_loss():
     torch.testing.assert_close(eight.loss(condition, chunk).total, expected, rtol=0.05, atol=0)
 
 
+@pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize("prediction", ["sample", "epsilon"])
-def test_gradients_reach_every_weight(prediction):
-    policy = built(SMALL.replace(prediction=prediction)).train()
+def test_gradients_reach_every_weight(prediction, gated: bool):
+    policy = built(SMALL.replace(prediction=prediction, gated=gated)).train()
     policy.loss(torch.randn(32, 2, 5), torch.randn(32, 8, 3)).total.backward()
     assert [name for name, p in policy.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
 

@@ -41,6 +41,13 @@ def test_every_weight_gets_a_gradient(trunk: Transformer):
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for name, p in trunk.named_parameters())
 
 
+@pytest.mark.parametrize("width", [48, 64, 256, 384])
+def test_gated_perceptrons_have_as_many_weights_as_plain_ones(width: int):
+    plain, gated = (Transformer(width, 1, 4, gated=kind) for kind in (False, True))
+    count = [sum(p.numel() for p in module.parameters()) for module in (plain, gated)]
+    assert count[1] == pytest.approx(count[0], rel=0.01)
+
+
 def test_heads_must_divide_the_width():
     with pytest.raises(ValueError, match="multiple of heads, got width 10 and 4 heads"):
         Transformer(width=10, layers=1, heads=4)

@@ -27,7 +27,7 @@ class Sampled:
 
 
 class Policy(nn.Module, ABC):
-    """A distribution over action chunks. It owns its action scaling, so chunks are in the suite's units on both sides."""
+    """A distribution over action chunks. It owns its action scaling: chunks are in the suite's units on both sides."""
 
     shape: ChunkShape
 
@@ -37,7 +37,7 @@ class Policy(nn.Module, ABC):
 
     @abstractmethod
     def loss(self, condition: Float[Tensor, "B C F"], chunk: Float[Tensor, "B T D"]) -> Loss:
-        """Training loss. Its randomness comes from torch's global generator, which the training loop seeds every step."""
+        """Training loss. It draws from torch's global generator, which the training loop seeds every step."""
 
     @abstractmethod
     def sample(

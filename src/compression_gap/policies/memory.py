@@ -1,4 +1,4 @@
-"""What a policy's transformer looks at: conditioning tokens, projected, placed and refined."""
+"""What a policy's transformer looks at: conditioning tokens, projected, placed and refined, each on its own."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from compression_gap.transformer import Gated
+
+GATED_LAYERS = 3
+
 
 class Memory(nn.Module):
-    """Projection to the policy's width, position embedding, and a two-layer perceptron on every token alone, as in
-    Diffusion Policy's transformer (Chi et al. 2023, arXiv 2303.04137, section III)."""
+    """Conditioning tokens at the policy's width.
 
-    def __init__(self, condition_width: int, condition_tokens: int, width: int, leading: int = 0) -> None:
+    Plain, they pass a two-layer perceptron, as in Diffusion Policy's transformer (Chi et al. 2023, arXiv 2303.04137,
+    section III). Gated, they pass three residual gated layers: there, before actions come in, is where the policy works
+    out what the task asks for, and a few tokens are cheap.
+    """
+
+    def __init__(
+        self, condition_width: int, condition_tokens: int, width: int, *, gated: bool, leading: int = 0
+    ) -> None:
         """`leading` tokens of the policy's own come before the conditioning tokens."""
         super().__init__()
         self.project = nn.Linear(condition_width, width)
         self.position = nn.Parameter(torch.randn(leading + condition_tokens, width) * 0.02)
-        self.refine = nn.Sequential(nn.Linear(width, 4 * width), nn.Mish(), nn.Linear(4 * width, width))
+        if gated:
+            self.refine = nn.Sequential(*(Residual(width) for _ in range(GATED_LAYERS)), nn.LayerNorm(width))
+        else:
+            self.refine = nn.Sequential(nn.Linear(width, 4 * width), nn.Mish(), nn.Linear(4 * width, width))
 
     def forward(
         self, condition: Float[Tensor, "B C F"], leading: Float[Tensor, "B E W"] | None = None
@@ -25,3 +38,14 @@ class Memory(nn.Module):
         if leading is not None:
             tokens = torch.cat([leading, tokens], dim=1)
         return self.refine(tokens + self.position)
+
+
+class Residual(nn.Module):
+    """A gated perceptron beside the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.change = nn.Sequential(nn.LayerNorm(width), Gated(width))
+
+    def forward(self, x: Float[Tensor, "B M W"]) -> Float[Tensor, "B M W"]:
+        return x + self.change(x)
