@@ -62,7 +62,7 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
             run_with = (args.store, args.workers, args.device)
             return commands.try_cell(args.study, chosen, leaves(rest), *run_with, quiet=args.json)
         case "list":
-            return commands.catalogue(args.what)
+            return commands.listing(args.what)
         case _:
             return commands.evaluate(args.folder, args.episodes, args.protocol, args.decoding)
 
@@ -141,6 +141,7 @@ def leaves(rest: list[str]) -> dict[str, str]:
 
 
 def count(text: str) -> int:
+    """A whole number from 1 on; argparse tells people the function's name."""
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"expected at least 1, got {number}")

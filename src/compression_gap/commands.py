@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compression_gap import config, plugins, studies
+from compression_gap import config, studies
 from compression_gap.agent import Agent
+from compression_gap.catalogue import catalogue
 from compression_gap.pipeline.cell import Cell, Grid
 from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.jobs import EPISODES, TrainedAgent
@@ -74,7 +75,12 @@ def _report(grid: Grid, store: Store, outcome: Outcome, page: Path) -> Answer:
 
     def show(console: Console) -> None:
         terminal.show(content, console)
-        console.print(Text(f"\nreport: {page}"), soft_wrap=True)
+        for drawn in (True, False):
+            what = "; ".join(row.what for row in content.reseeding if row.by_seed == drawn)
+            console.print(
+                Text(f"{'drawn afresh by every seed' if drawn else 'shared by all seeds'}: {what}", style="dim")
+            )
+        console.print(Text(f"report: {page}"), soft_wrap=True)
         _show_failures(outcome, console)
 
     return Answer(data, show, failed=bool(outcome.failed))
@@ -227,17 +233,9 @@ def evaluate(folder: Path, episodes: int, protocol: str, decoding: Decoding) -> 
     return Answer(data, show)
 
 
-def catalogue(what: str | None) -> Answer:
+def listing(what: str | None) -> Answer:
     """The parts and studies that there are."""
-    families = [what] if what else [*plugins.OPEN_FAMILIES, "studies"]
-    data: dict[str, Any] = {}
-    for family in families:
-        entries = data[family] = {}
-        for name in studies.names() if family == "studies" else plugins.kinds(family):
-            try:
-                entries[name] = _study(name) if family == "studies" else _part(family, name)
-            except ImportError as error:
-                entries[name] = {"text": str(error), "fields": []}
+    data = catalogue(what)
 
     def show(console: Console) -> None:
         for family, entries in data.items():
@@ -283,26 +281,6 @@ def _named(options: tuple[Any, ...], name: str | None, what: str) -> Any:
     if name is not None and name not in names:
         raise ValueError(f"the study has no {what} {name!r}; {config.closest(name, names)}")
     return options[names.index(name) if name else 0]
-
-
-def _study(name: str) -> dict[str, Any]:
-    return {"text": _first_line(studies.module_of(name)), "fields": []}
-
-
-def _part(family: str, name: str) -> dict[str, Any]:
-    cls = plugins.find(family, name)
-    return {"text": _first_line(cls), "fields": list(_fields(cls))}
-
-
-def _fields(cls: type) -> Iterator[dict[str, str]]:
-    texts = config.field_docs(cls)
-    for field in dataclasses.fields(cls):
-        default = "required" if field.default is dataclasses.MISSING else repr(field.default)
-        yield {"name": field.name, "type": str(field.type), "default": default, "text": texts.get(field.name, "")}
-
-
-def _first_line(documented: Any) -> str:
-    return (documented.__doc__ or "").strip().partition("\n")[0]
 
 
 def _table(*columns: str) -> Table:

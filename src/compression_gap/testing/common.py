@@ -29,6 +29,7 @@ def seeded(build: Callable[[], Part], seed: int = 0) -> Part:
 
 
 def check_weights_follow_the_seed(build: Callable[[], nn.Module]) -> None:
+    """Building draws from torch's global generator and from nothing else."""
     one, two = seeded(build).state_dict(), seeded(build).state_dict()
     assert one.keys() == two.keys(), "building twice gives the same state dict entries"
     different = [name for name in one if not same(one[name], two[name])]

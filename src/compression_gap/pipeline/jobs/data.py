@@ -85,6 +85,7 @@ class Drawings(Job, kind="drawings", version=1):
 
 
 def read_demos(store: Store, jobs: tuple[Demonstrations, ...]) -> Demos:
+    """What finished jobs demonstrated, laid end to end."""
     return Demos.join([Demos.load(store.folder(job)) for job in jobs])
 
 
@@ -105,6 +106,7 @@ def read_frames(store: Store, drawings: tuple[Drawings, ...], *, held_out: bool)
 
 
 def tensors(frames: dict[str, np.ndarray], rows: np.ndarray, device: str) -> dict[str, torch.Tensor]:
+    """Some rows of every array."""
     return {name: torch.from_numpy(np.asarray(array[rows])).to(device) for name, array in frames.items()}
 
 
