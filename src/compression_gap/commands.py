@@ -75,11 +75,9 @@ def _report(grid: Grid, store: Store, outcome: Outcome, page: Path) -> Answer:
 
     def show(console: Console) -> None:
         terminal.show(content, console)
-        for drawn in (True, False):
-            what = "; ".join(row.what for row in content.reseeding if row.by_seed == drawn)
-            console.print(
-                Text(f"{'drawn afresh by every seed' if drawn else 'shared by all seeds'}: {what}", style="dim")
-            )
+        for by_seed, told in ((True, "drawn afresh by every seed"), (False, "shared by all seeds")):
+            what = "; ".join(row.what for row in content.reseeding if row.by_seed == by_seed)
+            console.print(Text(f"{told}: {what}", style="dim"))
         console.print(Text(f"report: {page}"), soft_wrap=True)
         _show_failures(outcome, console)
 

@@ -49,7 +49,7 @@ class Tables:
     def report(self) -> ReportContent:
         """All of it."""
         grid = self.grid
-        blind = {sight.name for sight in grid.sights if sight.encoder.kind == "blind"}
+        blind = {sight.name for sight in grid.sights if sight.encoder.kind == "blind"} - {grid.weak, grid.strong}
         cells = [cell for arm in arms(grid) for cell in self._cells(arm)]
         return ReportContent(
             title=grid.name,
@@ -138,11 +138,11 @@ class Tables:
         continuous, rows = grid.methods[0], []
         for method in grid.methods[1:]:
             for decoding in method.decodings:
+                compared: list[tuple[Method, Decoding]] = [(continuous, continuous.decodings[0]), (method, decoding)]
                 gaps = []
                 for tolerance in self.tolerances:
                     pairs = [
-                        tuple(self.outcomes(m, sight, d, tolerance) for sight in (weak, strong))
-                        for m, d in ((continuous, continuous.decodings[0]), (method, decoding))
+                        tuple(self.outcomes(m, sight, d, tolerance) for sight in (weak, strong)) for m, d in compared
                     ]
                     if any(outcomes is None for pair in pairs for outcomes in pair):
                         break
