@@ -1,4 +1,4 @@
-"""Finds the parts by name: a built-in table, then entry points of installed packages. Both are imported on first use."""
+"""Finds the parts by name: a built-in table, then entry points of installed packages; imported on first use."""
 
 from __future__ import annotations
 

@@ -68,5 +68,5 @@ class EncoderSpec(Spec, family="encoders"):
         return 0
 
     def build(self, legend: Legend) -> Encoder:
-        """An encoder for a suite's observations. Weights come from torch's global generator, which the caller has seeded."""
+        """An encoder for a suite's observations. Weights come from torch's global generator, which the caller seeds."""
         raise NotImplementedError

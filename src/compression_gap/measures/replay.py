@@ -52,7 +52,7 @@ class ReplayDriver:
 def through_code(
     tokenizer: Tokenizer | None, chunk: Float[np.ndarray, "B T D"], prefix: int | None = None
 ) -> tuple[Float[np.ndarray, "B T D"], Bool[np.ndarray, " B"]]:
-    """Chunks written as tokens and read back (of an ordered code: from its first `prefix` tokens), and which are valid."""
+    """Chunks written as tokens and read back (ordered codes: from their first `prefix` tokens), and which are valid."""
     if tokenizer is None:
         return chunk, np.ones(len(chunk), dtype=bool)
     tokens = tokenizer.encode(torch.from_numpy(np.asarray(chunk, dtype=np.float32)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -184,7 +185,7 @@ class Tables:
                 continue
             losses = [
                 Measured(0.0, 0.0, 0.0) if above is below else measured(statistics.gain(below, above))
-                for above, below in zip(known, known[1:], strict=False)
+                for above, below in pairwise(known)
             ]
             if arm.method.tokenizer is None:  # a continuous method has no code to lose anything in
                 losses[0] = Measured(0.0, 0.0, 0.0, over="nothing: there is no code")

@@ -107,8 +107,8 @@ class Simulators(ABC):
 
     @abstractmethod
     def outcome(self) -> dict[str, np.ndarray]:
-        """Columns for the episode rows, arrays of length E: "success" (bool) always; where the suite has tolerances also
-        "error_mm" (success at tolerance t is error_mm <= t; inf if the task was never completed)."""
+        """Columns for the episode rows, arrays of length E: "success" (bool) always; where the suite has tolerances
+        also "error_mm" (success at tolerance t is error_mm <= t; inf if the task was never completed)."""
 
     @abstractmethod
     def save(self) -> object:
@@ -117,7 +117,7 @@ class Simulators(ABC):
     @abstractmethod
     def restore(self, snapshot: object) -> None: ...
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  (most hold nothing)
         """Frees what the simulators hold."""
 
 
@@ -130,7 +130,7 @@ class Suite(ABC):
 
     @abstractmethod
     def initial_states(self, task: int, protocol: str, indices: Sequence[int]) -> States:
-        """The initial states number `indices` of a protocol. Equal arguments, equal states, whatever else was asked for.
+        """Initial states number `indices` of a protocol. Equal arguments, equal states, whatever else was asked for.
 
         Raises ValueError for an unknown task or protocol, or an index that a fixed protocol does not have.
         """
@@ -162,7 +162,7 @@ class SuiteCost:
 
 @dataclass(frozen=True)
 class SuiteSpec(Spec, family="suites"):
-    """Describes a suite. What can be told without building it, because its simulator may not be installed, is told here."""
+    """Describes a suite. What can be told without its simulator, which may not be installed, is told here."""
 
     @abstractmethod
     def build(self) -> Suite:

@@ -118,7 +118,8 @@ def things(scenes: Float[np.ndarray, "N scene"], camera: str) -> Iterator[Rectan
     piled = []
     for chosen in upwards:
         pose = blocks[np.arange(num), chosen]
-        piled.append(Rectangle(pose[:, :3] + (0, 0, BLOCK_HEIGHT), pose[:, 3], BLOCK_HALF, np.array(BLOCKS, float)[chosen]))
+        colour = np.array(BLOCKS, float)[chosen]
+        piled.append(Rectangle(pose[:, :3] + (0, 0, BLOCK_HEIGHT), pose[:, 3], BLOCK_HALF, colour))
     tips = gripper[:, :3] + (0, 0, FINGER_TOP)
     span = opening / 2 + FINGER_HALF[1]
     bar = Rectangle(tips, gripper[:, 3], np.stack([np.full(num, BAR_HALF), span], axis=1), BAR)
