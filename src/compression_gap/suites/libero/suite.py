@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from compression_gap.config import closest
-from compression_gap.suites.base import Expert, Legend, Observation, Simulators, States, Suite, SuiteSpec
+from compression_gap.suites.base import Expert, Legend, Observation, Simulators, States, Suite, SuiteCost, SuiteSpec
 from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, load_tasks
 from compression_gap.suites.libero.experts import ScriptedExpert, script_for
 from compression_gap.suites.libero.world import ACTIONS, CAMERAS, Snapshot, World
@@ -57,6 +57,18 @@ class Libero(SuiteSpec, kind="libero", version=1):
     @property
     def batch(self) -> int:
         return 1
+
+    @property
+    def num_tasks(self) -> int:
+        return len(self.tasks)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        return tuple(CAMERAS)
+
+    @property
+    def cost(self) -> SuiteCost:
+        return SuiteCost(episode=4.0, picture=0.03, rollout=8.0)
 
 
 class LiberoSuite(Suite):
