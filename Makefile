@@ -12,7 +12,7 @@ demo: .venv/installed ## run the quickstart study: minutes, no GPU, no network
 	$(BIN)/cgap run quickstart
 
 test: .venv/developing system ## run all tests, LIBERO's among them
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-sims: .venv/developing system ## run only the tests that need LIBERO
 	$(BIN)/python -m pytest tests/simulators
@@ -41,7 +41,7 @@ clean: ## remove the environment; results stay
 	touch $@
 
 .venv/developing: pyproject.toml | .venv/bin/python
-	$(BIN)/pip install --quiet --editable '.[dev,libero]'
+	$(BIN)/pip install --quiet --editable '.[dev,libero,vision]'
 	touch .venv/installed $@
 
 # Tests open the report in Chromium and draw LIBERO's pictures with OSMesa.

@@ -12,6 +12,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is imported; numbers differ between thread counts
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 HOLD_ARRAYS = (
@@ -19,6 +20,9 @@ HOLD_ARRAYS = (
     *("suites.base", "suites.tabletop", "testing", "tokenizers", "training", "transformer"),
 )
 install_import_hook([f"compression_gap.{name}" for name in HOLD_ARRAYS], "checked.check")
+
+settings.register_profile("the same examples every time", derandomize=True, database=None, deadline=None)
+settings.load_profile("the same examples every time")
 
 NEED_A_TOOL = ("end_to_end", "simulators")  # a browser, LIBERO
 

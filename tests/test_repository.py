@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -125,3 +128,24 @@ def test_every_study_says_how_to_run_it_what_it_costs_and_what_to_expect():
         assert f"cgap run {path.stem}" in said, path.name
         assert re.search(r"^Cost:", said, re.MULTILINE), path.name
         assert re.search(r"^Expect:", said, re.MULTILINE), path.name
+
+
+SKIPPING = {
+    "test_at_once.py": "import pytest\n\n\ndef test_nothing():\n    pytest.skip('no browser')\n",
+    "test_as_a_whole.py": "import pytest\n\npytest.importorskip('no_such_simulator')\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("folder", "ci", "said"),
+    [("simulators", "true", "1 failed, 1 error"), ("simulators", "", "2 skipped"), ("unit", "true", "2 skipped")],
+)
+def test_ci_accepts_no_skipped_browser_or_simulator_test(folder: str, ci: str, said: str, tmp_path: Path):
+    (tmp_path / folder).mkdir()
+    for name in ("conftest.py", "checked.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path)
+    for name, text in SKIPPING.items():
+        (tmp_path / folder / name).write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "--continue-on-collection-errors", folder]
+    done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "CI": ci}, capture_output=True, text=True)
+    assert said in done.stdout

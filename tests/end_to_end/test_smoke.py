@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -12,14 +13,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from torch import Tensor
 
 from browser import look
-from compression_gap import plugins, studies
+from compression_gap import Agent, plugins, studies
 from compression_gap.cli import main
-from compression_gap.store import Store, verify
+from compression_gap.store import Store, read_job, verify
+from compression_gap.suites.tabletop.suite import Tabletop
 
 CGAP = Path(sys.executable).with_name("cgap")
+TABLE = Tabletop().build()
 
 BROKEN_STUDY = '''"""A study with a policy of its own, which cannot be built."""
 
@@ -224,6 +229,38 @@ def test_one_cell_can_be_tried_with_other_settings_and_its_agent_judged_again(
     assert code == 0
     assert judged["success"][0]["episodes"] == 3
     assert set(judged["tasks"]) == {"red", "green", "blue"}
+
+
+class Robot:
+    """What the README calls a robot, on the table."""
+
+    def __init__(self, reads: tuple[str, ...]) -> None:
+        self.simulators, self.reads, self.executed = TABLE.simulators(0, 1), reads, 0
+        self.simulators.reset(TABLE.initial_states(0, "test", [0]), [0])
+
+    @property
+    def done(self) -> bool:
+        return self.executed >= TABLE.legend.max_steps or bool(self.simulators.done()[0])
+
+    def observation(self) -> dict[str, np.ndarray]:
+        return self.simulators.observe(self.reads)
+
+    def execute(self, actions: Tensor) -> None:
+        for action in actions.numpy():
+            self.simulators.step(action[None])
+            self.executed += 1
+
+
+@pytest.mark.parametrize("policy", ["diffusion", "autoregressive"])
+def test_the_control_loop_of_the_readme_drives_a_robot(finished: tuple[Path, dict[str, Any]], policy: str):
+    folders = [path.parent for path in sorted(finished[0].glob("trained_agent/*/agent.json"))]
+    folder = next(f for f in folders if read_job(f).agent.policy.kind == policy and read_job(f).features)
+    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+    (loop,) = re.findall(r"^```python\n(.*?)^```$", readme, flags=re.MULTILINE | re.DOTALL)
+    robot = Robot(Agent.load(folder).reads)
+    exec(loop.replace("store/trained_agent/<digest>", str(folder)), {"robot": robot})
+    assert robot.done
+    assert robot.executed > 0
 
 
 def test_a_store_tells_what_is_in_it(finished: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]):
