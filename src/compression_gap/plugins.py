@@ -19,6 +19,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "channel": "encoders.channel:Channel",
         "convnet": "encoders.convnet:ConvNet",
         "supervised": "encoders.supervised:Supervised",
+        "resnet18": "encoders.resnet:ResNet18",
+        "pretrained": "encoders.pretrained:Pretrained",
     },
     "tokenizers": {
         "oat": "tokenizers.oat:Oat",

@@ -1,7 +1,10 @@
 """Every registered part keeps its family's contract, at a small size."""
 
+from pathlib import Path
+
 import pytest
 
+import tiny_models
 from compression_gap import plugins
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.policies.base import PolicySpec
@@ -16,6 +19,7 @@ SMALL = {
     "diffusion": {"width": 16, "layers": 1, "heads": 2},
     "autoregressive": {"width": 16, "layers": 1, "heads": 2},
     "tabletop": {"image_size": 32},
+    "resnet18": {"crop": 24, "channels": (16, 32), "keypoints": 4},
 }
 SIMULATORS = {"libero"}  # tested where their simulators are installed, in tests/simulators
 
@@ -40,8 +44,10 @@ def test_policy(kind: str, tokenizer: str):
 
 
 @pytest.mark.parametrize("kind", plugins.kinds("encoders"))
-def test_encoder(kind: str):
+def test_encoder(kind: str, tmp_path: Path):
     spec = small("encoders", kind)
+    if kind == "pretrained":
+        spec = spec.replace(model=tiny_models.siglip(tmp_path))
     assert isinstance(spec, EncoderSpec)
     check_encoder(spec, small("suites", "tabletop").build().legend)
 

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from compression_gap.config import Spec
@@ -49,6 +49,18 @@ class Encoder(nn.Module, ABC):
 
 
 @dataclass(frozen=True)
+class EncoderCost:
+    """What using an encoder takes on one core of a laptop: estimates for planning, never for results."""
+
+    picture: float = 4e-4
+    """Seconds to look at one picture; learning from it takes three times as long."""
+    memory_mb: float = 1500.0
+    """Of a job that uses it, its data aside."""
+    vector_mb: float = 0.0006
+    """Megabytes of a stored vector."""
+
+
+@dataclass(frozen=True)
 class EncoderSpec(Spec, family="encoders"):
     """Describes an encoder."""
 
@@ -67,6 +79,20 @@ class EncoderSpec(Spec, family="encoders"):
         """Optimiser steps of its own training on frames of other episodes; 0 for encoders that need none."""
         return 0
 
+    @property
+    def cost(self) -> EncoderCost:
+        """What using it takes; told without building it."""
+        return EncoderCost()
+
     def build(self, legend: Legend) -> Encoder:
         """An encoder for a suite's observations. Weights come from torch's global generator, which the caller seeds."""
         raise NotImplementedError
+
+
+def check_pictures(pictures: UInt8[Tensor, "N height width 3"], image_size: int) -> None:
+    """Raises ValueError if the pictures do not have the size that an encoder was built for."""
+    if pictures.shape[1:] != (image_size, image_size, 3):
+        raise ValueError(
+            f"the encoder was built for pictures [N, {image_size}, {image_size}, 3], "
+            f"got {list(pictures.shape)}: use the suite and image size that it was trained with"
+        )

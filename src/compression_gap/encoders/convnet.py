@@ -11,7 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compression_gap.encoders.base import Encoder, EncoderSpec
+from compression_gap.encoders.base import Encoder, EncoderSpec, check_pictures
 from compression_gap.suites.base import Legend
 
 GROUPS = 4
@@ -74,11 +74,7 @@ class Trunk(nn.Module):
 
     def forward(self, pictures: UInt8[Tensor, "N height width 3"]) -> Float[Tensor, "N F"]:
         """Raises ValueError if the pictures do not have the size that the trunk was built for."""
-        if pictures.shape[1:] != (self.image_size, self.image_size, 3):
-            raise ValueError(
-                f"the encoder was built for pictures [N, {self.image_size}, {self.image_size}, 3], "
-                f"got {list(pictures.shape)}: use the suite and image size that it was trained with"
-            )
+        check_pictures(pictures, self.image_size)
         maps = self.blocks(self.stem(rearrange(pictures, "n h w c -> n c h w").float() / 127.5 - 1))
         weights = functional.softmax(SHARPNESS * self.heat(maps).flatten(2), dim=2)
         where = weights @ self.grid
