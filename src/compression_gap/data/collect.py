@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from jaxtyping import Bool
 
 from compression_gap.data.demos import Demos
 from compression_gap.seeds import episode_number
@@ -94,3 +95,17 @@ def replay_executed(suite: Suite, task: int, protocol: str, demos: Demos, row: i
     for action in demos.executed[episode["start"] : episode["start"] + episode["length"]]:
         simulators.step(np.asarray(action, dtype=np.float64)[None])
     return simulators
+
+
+def replays(suite: Suite, task: int, protocol: str, demos: Demos, report: Report) -> Bool[np.ndarray, " N"]:
+    """Whether each of the N demonstrations succeeds again when its executed actions are replayed.
+
+    All of them do where a suite's initial states are complete and its simulator repeats itself.
+    """
+    succeeded = np.zeros(demos.episodes.height, dtype=bool)
+    for row in range(len(succeeded)):
+        simulators = replay_executed(suite, task, protocol, demos, row)
+        succeeded[row] = simulators.outcome()["success"][0]
+        simulators.close()
+        report((row + 1) / len(succeeded), f"{succeeded.sum()} of {row + 1} succeed again")
+    return succeeded
