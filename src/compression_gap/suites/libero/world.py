@@ -46,7 +46,7 @@ class World:
         self._env._observables = {}  # they would be computed at every physics step, and nobody reads them
         self._sim = self._env.sim
         self._model, self._data = self._sim.model._model, self._sim.data._data
-        self._env.visualize({marker: False for marker in self._env._visualizations})  # else only a reset hides them
+        self._env.visualize(dict.fromkeys(self._env._visualizations, False))  # else only a reset hides them
         self._robot = self._env.robots[0]
         self._renderer: Any = None
         self._loaded: Snapshot | None = None
