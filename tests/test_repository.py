@@ -45,9 +45,7 @@ def tracked() -> list[str]:
     )
     if listed.returncode == 0:
         return listed.stdout.splitlines()
-    return [
-        str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if path.is_file() and "__pycache__" not in path.parts
-    ]
+    return [str(path.relative_to(ROOT)) for path in ROOT.glob("[!.]*/**/*.py")]
 
 
 def test_the_tree_in_the_readme_is_true():

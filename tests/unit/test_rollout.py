@@ -21,10 +21,11 @@ from compression_gap.rollout import AgentDriver, Driver, Rollouts, roll_out
 from compression_gap.suites.base import Simulators
 from compression_gap.suites.tabletop.dynamics import TableSimulators
 from compression_gap.suites.tabletop.suite import Tabletop
-from compression_gap.tokenizers.binning import Binning
+from compression_gap.tokenizers.oat import Oat
 
 SUITE = Tabletop(image_size=16).build()
 POLICY = Diffusion(width=16, layers=1, heads=2, inference_steps=2)
+CODE = Oat(tokens=2, levels=(5, 3), width=16, head_width=8, encoder_layers=1, decoder_layers=1)
 ACTIONS = len(SUITE.legend.action)
 
 
@@ -60,7 +61,7 @@ def executed(monkeypatch: pytest.MonkeyPatch) -> list[np.ndarray]:
     [
         (AgentSpec(State(), POLICY, None, horizon=8), "greedy"),
         (AgentSpec(Channel(5.0), POLICY, None, horizon=8, history=2), "greedy"),
-        (AgentSpec(State(), Autoregressive(width=16, layers=1, heads=2), Binning(8), horizon=2), "sampled"),
+        (AgentSpec(State(), Autoregressive(width=16, layers=1, heads=2), CODE, horizon=8), "sampled"),
     ],
 )
 def test_an_episode_does_not_depend_on_who_shares_its_batch(spec: AgentSpec, decoding: Decoding):
