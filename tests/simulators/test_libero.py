@@ -181,14 +181,12 @@ def test_drawn_scenes_are_the_observed_pictures(stove: LiberoSuite) -> None:
 def test_a_fresh_process_draws_as_a_simulation_does() -> None:
     """Demonstrations are drawn where nothing was ever reset; a reset hides the markers that robosuite draws."""
     suite = Libero(suite="libero_10", tasks=(2,)).build()
-    world = suite.world(0)
-    before = {camera: world.picture(camera) for camera in suite.legend.cameras}
-    scene = world.scene()
+    scene = suite.world(0).scene()[None]
+    before = {camera: suite.draw(0, scene, camera) for camera in suite.legend.cameras}
     suite.initial_states(0, "test", [0])
-    world.load_scene(scene)
     for camera, picture in before.items():
-        np.testing.assert_array_equal(world.picture(camera), picture)
-    world.close()
+        np.testing.assert_array_equal(suite.draw(0, scene, camera), picture)
+    suite.world(0).close()
 
 
 def test_pictures_are_upright_and_not_mirrored(stove: LiberoSuite) -> None:
