@@ -37,7 +37,7 @@ class Batch:
     """Windows of demonstrations: the last H frames and the T actions that follow the newest one."""
 
     observation: dict[str, Tensor]
-    """By name, [B, H, ...]: what the agent sees. Stored features of a frozen encoder are under "features" [B, H, K, F]."""
+    """By name, [B, H, ...]: what the agent sees. A frozen encoder's stored features are "features" [B, H, K, F]."""
     task: Int[Tensor, " B"]
     chunk: Float[Tensor, "B T D"]
     """Labels in the suite's action units. Past the end of the episode: 0, and the gripper's last command."""
