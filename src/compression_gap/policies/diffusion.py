@@ -18,6 +18,7 @@ from compression_gap.policies.schedule import Prediction, Schedule
 from compression_gap.scaling import ActionScaling
 from compression_gap.shapes import ChunkShape, Loss
 from compression_gap.tokenizers.base import Tokenizer
+from compression_gap.training import LearningCost
 from compression_gap.transformer import Transformer, causal_mask
 
 SIZES = {  # width, layers, heads
@@ -42,6 +43,8 @@ class Diffusion(PolicySpec, kind="diffusion"):
     gated: bool = False
     """Gated perceptrons (SwiGLU) instead of plain ones, more of them on the conditioning tokens: not in the papers, but
     what lets a small policy find the object that the task means, from few demonstrations and in few steps."""
+    patch: int = 1
+    """Consecutive actions that share a token of the transformer; more than 1 is not in the papers, and cheap."""
     prediction: Prediction = "epsilon"
     """What the network predicts: the noise, or the clean chunk ("sample"), which trains in far fewer steps."""
     train_steps: int = 100
@@ -58,21 +61,29 @@ class Diffusion(PolicySpec, kind="diffusion"):
             raise ValueError(
                 f"Diffusion.inference_steps: expected 1 to train_steps = {self.train_steps}, got {self.inference_steps}"
             )
+        if self.patch < 1:
+            raise ValueError(f"Diffusion.patch: expected at least 1, got {self.patch}")
         if self.noise_draws < 1:
             raise ValueError(f"Diffusion.noise_draws: expected at least 1, got {self.noise_draws}")
 
     @classmethod
     def sized(cls, size: Literal["S", "M", "L"]) -> Diffusion:
-        """M and L of the paper, or S for one CPU core, which is gated and predicts the clean chunk."""
+        """M and L of the paper, or S for one CPU core: gated, four actions a token, predicting the clean chunk."""
         width, layers, heads = SIZES[size]
-        small = size == "S"
-        return cls(width=width, layers=layers, heads=heads, gated=small, prediction="sample" if small else "epsilon")
+        if size != "S":
+            return cls(width=width, layers=layers, heads=heads)
+        return cls(width=width, layers=layers, heads=heads, gated=True, patch=4, prediction="sample")
+
+    def cost(self, horizon: int) -> LearningCost:
+        return LearningCost.of_transformer(self.width, self.layers, self.noise_draws * horizon)
 
     def build(
         self, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer | None
     ) -> DiffusionPolicy:
         if tokenizer is not None:
             raise ValueError("policy 'diffusion' predicts actions, not codes: leave the cell's tokenizer out")
+        if shape.horizon % self.patch:
+            raise ValueError(f"Diffusion.patch: expected a divisor of the horizon {shape.horizon}, got {self.patch}")
         return DiffusionPolicy(self, shape, condition_width, condition_tokens)
 
 
@@ -86,14 +97,15 @@ class DiffusionPolicy(Policy):
         self.spec, self.shape = spec, shape
         self.scaling = ActionScaling(shape.actions)
         self.schedule = Schedule(spec.train_steps)
-        self.read_action = nn.Linear(shape.actions, spec.width)
-        self.position = nn.Parameter(torch.randn(shape.horizon, spec.width) * 0.02)
+        tokens = shape.horizon // spec.patch
+        self.read_action = nn.Linear(spec.patch * shape.actions, spec.width)
+        self.position = nn.Parameter(torch.randn(tokens, spec.width) * 0.02)
         self.memory = Memory(condition_width, condition_tokens, spec.width, gated=spec.gated, leading=1)
         self.transformer = Transformer(
             spec.width, spec.layers, spec.heads, dropout=spec.dropout, cross=True, gated=spec.gated
         )
-        self.write_action = nn.Linear(spec.width, shape.actions)
-        self.register_buffer("mask", causal_mask(shape.horizon), persistent=False)
+        self.write_action = nn.Linear(spec.width, spec.patch * shape.actions)
+        self.register_buffer("mask", causal_mask(tokens), persistent=False)
 
     def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
         self.scaling.fit(chunks)
@@ -103,8 +115,9 @@ class DiffusionPolicy(Policy):
     ) -> Float[Tensor, "B T D"]:
         """The noise, or the clean scaled chunk, in noisy scaled chunks at steps 0 .. train_steps - 1."""
         memory = self.memory(condition, sinusoids(step, self.spec.width)[:, None])
-        actions = self.read_action(noisy) + self.position
-        return self.write_action(self.transformer(actions, self.mask, self.transformer.remember(memory)))
+        actions = self.read_action(noisy.unflatten(1, (-1, self.spec.patch)).flatten(2)) + self.position
+        out = self.write_action(self.transformer(actions, self.mask, self.transformer.remember(memory)))
+        return out.unflatten(2, (self.spec.patch, -1)).flatten(1, 2)
 
     def loss(self, condition: Float[Tensor, "B C F"], chunk: Float[Tensor, "B T D"]) -> Loss:
         """Mean squared error of the prediction at random noise levels (arXiv 2006.11239, equation 14)."""

@@ -14,9 +14,9 @@ GATED_LAYERS = 3
 class Memory(nn.Module):
     """Conditioning tokens at the policy's width.
 
-    Plain, they pass a two-layer perceptron, as in Diffusion Policy's transformer (Chi et al. 2023, arXiv 2303.04137,
-    section III). Gated, they pass three residual gated layers: there, before actions come in, is where the policy works
-    out what the task asks for, and a few tokens are cheap.
+    Plain, they and the policy's own tokens pass a two-layer perceptron, as in Diffusion Policy's transformer (Chi et al.
+    2023, arXiv 2303.04137, section III). Gated, they pass three residual gated layers of twice the width: there,
+    before actions come in, is where the policy works out what the task asks for, and a few tokens are cheap.
     """
 
     def __init__(
@@ -24,10 +24,13 @@ class Memory(nn.Module):
     ) -> None:
         """`leading` tokens of the policy's own come before the conditioning tokens."""
         super().__init__()
-        self.project = nn.Linear(condition_width, width)
+        inner = 2 * width if gated else width
+        self.gated = gated
+        self.project = nn.Linear(condition_width, inner)
         self.position = nn.Parameter(torch.randn(leading + condition_tokens, width) * 0.02)
         if gated:
-            self.refine = nn.Sequential(*(Residual(width) for _ in range(GATED_LAYERS)), nn.LayerNorm(width))
+            layers = (Residual(inner) for _ in range(GATED_LAYERS))
+            self.refine = nn.Sequential(*layers, nn.LayerNorm(inner), nn.Linear(inner, width))
         else:
             self.refine = nn.Sequential(nn.Linear(width, 4 * width), nn.Mish(), nn.Linear(4 * width, width))
 
@@ -35,9 +38,12 @@ class Memory(nn.Module):
         self, condition: Float[Tensor, "B C F"], leading: Float[Tensor, "B E W"] | None = None
     ) -> Float[Tensor, "B M W"]:
         tokens = self.project(condition)
+        if self.gated:
+            tokens = self.refine(tokens)
         if leading is not None:
             tokens = torch.cat([leading, tokens], dim=1)
-        return self.refine(tokens + self.position)
+        tokens = tokens + self.position
+        return tokens if self.gated else self.refine(tokens)
 
 
 class Residual(nn.Module):

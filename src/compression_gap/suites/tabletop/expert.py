@@ -33,10 +33,10 @@ CLEAR, DRAG, NEAR = 20.0, 0.05, 15.0
 """Farther than NEAR mm from the slot, a block moves at full speed once it is CLEAR mm high, and at DRAG of it below."""
 LONG = 100.0
 """Ways longer than this are bent by the style's whole angle, and shorter ones by less."""
-NOISE = 0.12
-"""Standard deviation of what is added to an executed action."""
-PAUSE_CHANCE, PAUSE_STEPS, PAUSE_WITHIN = 0.2, (2, 5), 80
-"""One episode in five stands still for 2 to 4 steps, beginning somewhere in its first 80."""
+NOISE, STEADY = 0.12, 0.3
+"""Standard deviation of what is added to an executed action, and the share of it that is left near the goal."""
+PAUSE_CHANCE, PAUSE_STEPS, PAUSE_WITHIN = 0.05, (2, 5), 80
+"""One episode in twenty stands still for 2 to 4 steps, beginning somewhere in its first 80."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Style:
         low, high = PAUSE_STEPS
         end = begin + (chance < PAUSE_CHANCE) * np.floor(low + (high - low) * length)
         pause = np.stack([begin, end], axis=1).astype(int)
-        return cls(0.3 + 0.15 * gain, 0.7 + 0.3 * speed, bend - 0.5, pause, NOISE * noise)
+        return cls(0.35 + 0.1 * gain, 0.85 + 0.15 * speed, 0.4 * (bend - 0.5), pause, NOISE * noise)
 
 
 class TableExpert(Expert):
@@ -104,7 +104,7 @@ class TableExpert(Expert):
         label[:, 6] = np.where(close & ~world["done"], 1, -1)
 
         executed = label.copy()
-        executed[:, [0, 1, 2, 5]] += style.noise[:, self._step % self.steps]
+        executed[:, [0, 1, 2, 5]] += style.noise[:, self._step % self.steps] * np.clip(high / HOVER, STEADY, 1)[:, None]
         self._step += 1
         return label, np.clip(executed, -1, 1)
 

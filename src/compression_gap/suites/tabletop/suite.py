@@ -22,13 +22,15 @@ PLACES = 150.0
 """Blocks, slot and gripper begin within +-PLACES of the table's centre."""
 DISTANCE = 80.0
 """Between the centres of blocks and slot, so that they do not overlap at any yaw."""
-GRIPPER_LOW, GRIPPER_HIGH = (-PLACES, -PLACES, 80.0, -np.pi / 2), (PLACES, PLACES, 140.0, np.pi / 2)
+YAW = float(np.pi / 4)
+"""Blocks, slot and gripper begin turned by at most this, so that a turn is never ambiguous by half a turn."""
+GRIPPER_LOW, GRIPPER_HIGH = (-PLACES, -PLACES, 80.0, -YAW), (PLACES, PLACES, 140.0, YAW)
 ANGLE_SCALE = 2 * float(np.radians(DEGREES_PER_MM))
 """The change of cos 2 yaw or sin 2 yaw for the yaw that counts as one millimetre."""
 
 
 @dataclass(frozen=True)
-class Tabletop(SuiteSpec, kind="tabletop", version=1):
+class Tabletop(SuiteSpec, kind="tabletop", version=2):
     """Grasp the block whose colour the task names and put it into the slot, at the slot's yaw."""
 
     image_size: int = 64
@@ -109,7 +111,7 @@ class TabletopSuite(Suite):
         for row, index in enumerate(indices):
             rng = stream(protocol, task, index)
             poses[row, :, :2] = _apart(rng)
-            poses[row, :, 2] = rng.uniform(-np.pi / 2, np.pi / 2, 4)
+            poses[row, :, 2] = rng.uniform(-YAW, YAW, 4)
             gripper[row] = rng.uniform(GRIPPER_LOW, GRIPPER_HIGH)
         return {"gripper": gripper, "blocks": poses[:, :3].copy(), "slot": poses[:, 3].copy()}
 
