@@ -43,7 +43,6 @@ def test_keypoints_are_where_the_heat_is():
     head = SpatialSoftmax(2, 2)
     with torch.no_grad():
         head.heat.weight.copy_(100 * torch.eye(2)[..., None, None])
-        head.heat.bias.zero_()
     maps = torch.zeros(1, 2, 3, 5)
     maps[0, 0, 0, 4] = maps[0, 1, 1, 1] = 1
     torch.testing.assert_close(head(maps), torch.tensor([[-1, 1, 0, -0.5]]))

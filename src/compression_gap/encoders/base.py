@@ -58,6 +58,8 @@ class EncoderCost:
     """Of a job that uses it, its data aside."""
     vector_mb: float = 0.0006
     """Megabytes of a stored vector."""
+    weights_mb: float = 1.0
+    """Megabytes of what an agent saves of it."""
 
 
 @dataclass(frozen=True)

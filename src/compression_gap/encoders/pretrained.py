@@ -32,7 +32,7 @@ class Pretrained(EncoderSpec, kind="pretrained", version=1):
 
     @property
     def cost(self) -> EncoderCost:
-        return EncoderCost(picture=4.0, memory_mb=5000, vector_mb=0.0046)  # as for the default model
+        return EncoderCost(picture=4.0, memory_mb=5000, vector_mb=0.0046, weights_mb=0)  # as for the default model
 
     def build(self, legend: Legend) -> PretrainedEncoder:
         """Raises ImportError naming the extra if `transformers` is missing, and FileNotFoundError saying which files to

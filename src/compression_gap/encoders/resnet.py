@@ -39,7 +39,7 @@ class ResNet18(EncoderSpec, kind="resnet18", version=1):
 
     @property
     def cost(self) -> EncoderCost:
-        return EncoderCost(picture=7e-3 * (self.crop / 76) ** 2, memory_mb=2000)
+        return EncoderCost(picture=7e-3 * (self.crop / 76) ** 2, memory_mb=2000, weights_mb=90)
 
     def build(self, legend: Legend) -> ResNetEncoder:
         """Raises ValueError if the suite's pictures are smaller than the crop."""
@@ -122,7 +122,7 @@ class SpatialSoftmax(nn.Module):
 
     def __init__(self, channels: int, keypoints: int) -> None:
         super().__init__()
-        self.heat = nn.Conv2d(channels, keypoints, 1)
+        self.heat = nn.Conv2d(channels, keypoints, 1, bias=False)  # the softmax would cancel a bias
 
     def forward(self, maps: Float[Tensor, "N C h w"]) -> Float[Tensor, "N F"]:
         heat = self.heat(maps).flatten(2).softmax(dim=2).unflatten(2, maps.shape[2:])  # [N, keypoints, h, w]

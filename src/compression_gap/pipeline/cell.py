@@ -108,7 +108,7 @@ class Grid:
     question: str
     base: Cell
     methods: tuple[Method, ...]
-    """The first is the continuous one that the others are compared with."""
+    """Each one with a tokenizer is compared with the one without that stands last before it."""
     sights: tuple[Sight, ...]
     seeds: tuple[int, ...]
     weak: str
@@ -125,6 +125,17 @@ class Grid:
     """Of the model that measures code lengths: the same for every tokenizer, so that they compare."""
     demonstrates_only: bool = False
     """A study that shows how the program works and is no evidence; its report says so."""
+
+    @property
+    def comparisons(self) -> list[tuple[Method, Method]]:
+        """Every method with a tokenizer, after the continuous one that it is compared with."""
+        pairs, continuous = [], None
+        for method in self.methods:
+            if method.tokenizer is None:
+                continuous = method
+            elif continuous is not None:
+                pairs.append((continuous, method))
+        return pairs
 
     @property
     def cells(self) -> list[Cell]:

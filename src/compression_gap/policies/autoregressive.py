@@ -17,6 +17,7 @@ from compression_gap.policies.memory import Memory
 from compression_gap.policies.vocabulary import Vocabulary
 from compression_gap.shapes import ChunkShape, Loss
 from compression_gap.tokenizers.base import Tokenizer, Tokens
+from compression_gap.training import LearningCost
 from compression_gap.transformer import Transformer, causal_mask
 
 SIZES = {  # width, layers, heads
@@ -66,6 +67,9 @@ class Autoregressive(PolicySpec, kind="autoregressive"):
     @property
     def discrete(self) -> bool:
         return True
+
+    def cost(self, horizon: int) -> LearningCost:
+        return LearningCost.of_transformer(self.width, self.layers, horizon // 2)  # codes are shorter than chunks
 
     def build(
         self, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer | None

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from compression_gap.config import Spec
 from compression_gap.shapes import ChunkShape, Loss
 from compression_gap.tokenizers.base import Tokenizer
+from compression_gap.training import LearningCost
 
 Decoding = Literal["greedy", "sampled"]
 
@@ -58,6 +59,10 @@ class PolicySpec(Spec, family="policies"):
     def discrete(self) -> bool:
         """Whether it predicts the codes of a tokenizer."""
         return False
+
+    def cost(self, horizon: int) -> LearningCost:
+        """What training it on chunks of that many actions takes; told without building it."""
+        return LearningCost()
 
     def build(
         self, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer | None

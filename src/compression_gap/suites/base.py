@@ -150,7 +150,7 @@ class Suite(ABC):
 
 @dataclass(frozen=True)
 class SuiteCost:
-    """Seconds on one core of a laptop: estimates for planning, never for results."""
+    """Seconds on one core of a laptop, and sizes: estimates for planning, never for results."""
 
     episode: float
     """An expert's episode without pictures."""
@@ -158,6 +158,10 @@ class SuiteCost:
     """One picture of one camera."""
     rollout: float
     """A policy's episode with the pictures that it looks at."""
+    steps: float = 90.0
+    """Steps of a demonstration."""
+    picture_mb: float = 0.0123
+    """Megabytes of a stored picture."""
 
 
 @dataclass(frozen=True)

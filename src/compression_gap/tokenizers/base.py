@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from compression_gap.config import Spec
 from compression_gap.shapes import ChunkShape, Loss
+from compression_gap.training import LearningCost
 
 
 @dataclass
@@ -84,6 +85,10 @@ class TokenizerSpec(Spec, family="tokenizers"):
     def learned(self) -> bool:
         """Whether it has weights to train."""
         return False
+
+    def cost(self, horizon: int) -> LearningCost:
+        """What training it on chunks of that many actions takes; told without building it."""
+        return LearningCost()
 
     def build(self, shape: ChunkShape) -> Tokenizer:
         """An untrained, unfitted tokenizer. Weights come from torch's global generator, which the caller has seeded."""

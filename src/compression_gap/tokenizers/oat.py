@@ -13,6 +13,7 @@ from compression_gap.scaling import ActionScaling
 from compression_gap.shapes import ChunkShape, Loss
 from compression_gap.tokenizers.base import Decoded, Tokenizer, TokenizerSpec, Tokens
 from compression_gap.tokenizers.fsq import Fsq
+from compression_gap.training import LearningCost
 from compression_gap.transformer import Transformer, causal_mask
 
 
@@ -51,6 +52,9 @@ class Oat(TokenizerSpec, kind="oat"):
     @property
     def learned(self) -> bool:
         return True
+
+    def cost(self, horizon: int) -> LearningCost:
+        return LearningCost.of_transformer(self.width, self.encoder_layers + self.decoder_layers, horizon)
 
     def build(self, shape: ChunkShape) -> OatTokenizer:
         return OatTokenizer(self, shape)

@@ -52,8 +52,15 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
         return f"agent {self.agent.policy.kind} on {self.agent.encoder.kind}, seed {self.seed}"
 
     def cost(self) -> Cost:
-        rows = self.training.steps * self.training.batch
-        return Cost(rows * (3e-4 if not self.drawings else 2e-3), memory_mb=1500, disk_mb=2, gpus=1)
+        policy, encoder = self.agent.policy.cost(self.agent.horizon), self.agent.encoder.cost
+        looks = self.agent.history * len(self.drawings[0].cameras) if self.drawings else 0
+        seen = sum(job.cost().disk_mb for job in self.drawings or self.features)  # all of it is held in memory
+        return Cost(
+            self.training.steps * self.training.batch * (policy.row + 3 * looks * encoder.picture),
+            memory_mb=(encoder.memory_mb if self.drawings else 1500) + seen,
+            disk_mb=(1 + len(self.milestones)) * (policy.weights_mb + encoder.weights_mb),
+            gpus=1,
+        )
 
     def run(self, context: Context) -> None:
         suite = self.demonstrations[0].suite.build()

@@ -62,8 +62,14 @@ class Drawings(Job, kind="drawings", version=1):
         return f"pictures of task {self.demonstrations.task}"
 
     def cost(self) -> Cost:
-        pictures = self.demonstrations.attempts * 90 / self.stride * len(self.cameras)
-        return Cost(pictures * self.demonstrations.suite.cost.picture, disk_mb=pictures * 0.0123)
+        suite, pictures = self.demonstrations.suite.cost, self.pictures
+        return Cost(pictures * suite.picture, disk_mb=pictures * suite.picture_mb)
+
+    @property
+    def pictures(self) -> float:
+        """About how many there will be."""
+        of_every_step = self.demonstrations.attempts * self.demonstrations.suite.cost.steps * len(self.cameras)
+        return of_every_step * min(1.0, self.history / self.stride)
 
     def run(self, context: Context) -> None:
         suite = self.demonstrations.suite.build()

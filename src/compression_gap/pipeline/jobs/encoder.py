@@ -112,7 +112,8 @@ class Features(Job, kind="features", version=1):
     drawings: Drawings
 
     def cost(self) -> Cost:
-        return Cost(self.drawings.cost().disk_mb * 0.03, disk_mb=self.drawings.cost().disk_mb * 0.05, gpus=1)
+        encoder, pictures = self.encoder.cost, self.drawings.pictures
+        return Cost(pictures * encoder.picture, encoder.memory_mb, pictures * encoder.vector_mb, gpus=1)
 
     def run(self, context: Context) -> None:
         folder = context.store.folder(self.drawings)

@@ -33,8 +33,11 @@ class Evaluation(Job, kind="evaluation", version=1):
         return f"rollouts of {self.agent.title}"
 
     def cost(self) -> Cost:
-        suite = self.agent.demonstrations[0].suite
-        return Cost(2 + self.rollouts.episodes * suite.num_tasks * suite.cost.rollout)
+        suite, agent = self.agent.demonstrations[0].suite, self.agent.agent
+        episodes, plans = self.rollouts.episodes * suite.num_tasks, suite.cost.steps / self.rollouts.execute
+        pictures = plans * agent.history * len(suite.cameras) if agent.encoder.sees else 0
+        seconds = suite.cost.rollout + pictures * agent.encoder.cost.picture
+        return Cost(2 + episodes * seconds, memory_mb=agent.encoder.cost.memory_mb, gpus=1)
 
     def run(self, context: Context) -> None:
         suite = self.agent.demonstrations[0].suite

@@ -48,8 +48,9 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
         return f"tokenizer {self.tokenizer.kind}, seed {self.seed}"
 
     def cost(self) -> Cost:
-        steps = self.training.steps * self.training.batch if self.training else 0
-        return Cost(1 + steps * 3e-4, gpus=1)
+        cost = self.tokenizer.cost(self.horizon)
+        rows = self.training.steps * self.training.batch if self.training else 0
+        return Cost(1 + rows * cost.row, disk_mb=cost.weights_mb, gpus=1)
 
     def run(self, context: Context) -> None:
         suite = self.demonstrations[0].suite.build()
