@@ -14,8 +14,8 @@ GATED_LAYERS = 3
 class Memory(nn.Module):
     """Conditioning tokens at the policy's width.
 
-    Plain, they and the policy's own tokens pass a two-layer perceptron, as in Diffusion Policy's transformer (Chi et al.
-    2023, arXiv 2303.04137, section III). Gated, they pass three residual gated layers of twice the width: there,
+    Plain, they and the policy's own tokens pass a two-layer perceptron, as in Diffusion Policy's transformer (Chi et
+    al. 2023, arXiv 2303.04137, section III). Gated, they pass three residual gated layers of twice the width: there,
     before actions come in, is where the policy works out what the task asks for, and a few tokens are cheap.
     """
 
