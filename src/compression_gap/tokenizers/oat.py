@@ -136,8 +136,8 @@ class OatTokenizer(Tokenizer):
 
 
 def learned(count: int, width: int) -> nn.Parameter:
-    """`count` learnable vectors."""
-    return nn.Parameter(torch.randn(count, width) * 0.02)
+    """`count` learnable vectors, large enough to be told apart beside projected actions from the first step on."""
+    return nn.Parameter(torch.randn(count, width) * 0.2)
 
 
 def register_mask(horizon: int, registers: int) -> Bool[Tensor, "N N"]:
