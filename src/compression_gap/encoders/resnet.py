@@ -19,8 +19,10 @@ CHANNELS_A_GROUP = 16
 
 @dataclass(frozen=True)
 class ResNet18(EncoderSpec, kind="resnet18", version=1):
-    """ResNet-18 (He et al. 2016) with GroupNorm, read by a spatial softmax and trained end to end with the policy (Chi
-    et al. 2023, arXiv 2303.04137, section III). The defaults are the Compression Gap paper's."""
+    """ResNet-18 with GroupNorm and a spatial softmax, trained end to end with the policy: one vector a camera.
+
+    He et al. 2016; Chi et al. 2023 (arXiv 2303.04137), section III. The defaults are the Compression Gap paper's.
+    """
 
     crop: int = 76
     """Height and width of what is looked at, in pixels: cut out at random in training, from the centre otherwise."""
