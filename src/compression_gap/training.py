@@ -110,7 +110,7 @@ def train(
         [{"params": params, "lr": rate, "base": rate} for rate, params in groups.items()],
         betas=(0.9, 0.95),
         weight_decay=0.0,
-        foreach=True,
+        fused=True,
     )
     loss_of = cast("Callable[[Any], Loss]", module.loss)
     average = {name: p.detach().clone() for name, p in own.items()}

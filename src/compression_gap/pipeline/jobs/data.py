@@ -18,7 +18,7 @@ from compression_gap.store import Store
 from compression_gap.suites.base import SuiteSpec
 
 EPISODES, SUMMARY = "episodes.parquet", "summary.json"
-HELD_OUT_ROWS = 2048  # enough for a loss curve whose noise does not hide a trend
+HELD_OUT_ROWS = 1024  # enough for a loss curve whose noise does not hide a trend
 ENCODING_BATCH = 256  # fixed, because the last bits of a convolution depend on the batch size
 
 
