@@ -39,6 +39,12 @@ def batch_at(step: int) -> Tensor:
     return torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
 
 
+@pytest.fixture(autouse=True)
+def a_point_of_the_curve_at_every_step(monkeypatch: pytest.MonkeyPatch):
+    """Checkpoints fall on points of the curve; like this, a kill can fall between any two steps of a short run."""
+    monkeypatch.setattr(training, "CURVE_POINTS", 40)
+
+
 class Killed(Exception):
     """Stands for a kill at a certain moment."""
 
