@@ -16,13 +16,13 @@ from compression_gap.suites.tabletop.suite import Tabletop
 from compression_gap.tokenizers.oat import Oat
 from compression_gap.training import Training
 
-DIFFUSION = Method("Diffusion", Diffusion.sized("S"), Training(1000, batch=128, learning_rate=1e-3))
+DIFFUSION = Method("Diffusion", Diffusion.sized("S"), Training(600, batch=128, learning_rate=1e-3))
 OAT = Method(
     "OAT 8x1000",
     Autoregressive.sized("S"),
-    Training(1000, batch=64, learning_rate=1e-3),
+    Training(600, batch=64, learning_rate=1e-3),
     tokenizer=Oat.small(),
-    tokenizer_training=Training(800, batch=64, learning_rate=2e-3),
+    tokenizer_training=Training(500, batch=64, learning_rate=2e-3),
 )
 
 # mean error of the task's block on held-out frames: 9 to 10 mm, and 3.6 mm
@@ -51,7 +51,7 @@ def grid() -> Grid:
         strong="strong",
         state="state",
         development=Rollouts("development", episodes=60),
-        tolerance_mm=12.0,
+        tolerance_mm=15.0,
         probe_training=Training(400, batch=128, learning_rate=1e-3, schedule="cosine"),
         demonstrates_only=True,
     )
