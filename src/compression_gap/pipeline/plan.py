@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from compression_gap.pipeline.cell import Cell, Grid, Method
+from compression_gap.pipeline.cell import Cell, Grid
 from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.jobs import (
     Demonstrations,
@@ -155,11 +155,6 @@ def jobs_of(grid: Grid) -> list[Job]:
 def arms(grid: Grid) -> list[Cell]:
     """One cell for each method and sight: the one of the first seed."""
     return [cell for cell in grid.cells if cell.seed == grid.seeds[0]]
-
-
-def tokenizing_methods(grid: Grid) -> list[Method]:
-    """The grid's methods that go through a code."""
-    return [method for method in grid.methods if method.tokenizer is not None]
 
 
 def _cameras(cell: Cell) -> tuple[str, ...]:

@@ -16,6 +16,12 @@ from compression_gap.shapes import ChunkShape, Loss
 from compression_gap.tokenizers.base import Tokenizer
 from compression_gap.training import LearningCost
 
+SIZES = {  # width, layers, heads; M and L are the Compression Gap paper's, S is for one CPU core
+    "S": (64, 2, 2),
+    "M": (256, 4, 4),
+    "L": (384, 6, 6),
+}
+
 Decoding = Literal["greedy", "sampled"]
 
 

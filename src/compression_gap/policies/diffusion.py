@@ -12,7 +12,7 @@ import torch.nn.functional as functional
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from compression_gap.policies.base import Decoding, Policy, PolicySpec, Sampled
+from compression_gap.policies.base import SIZES, Decoding, Policy, PolicySpec, Sampled
 from compression_gap.policies.memory import Memory
 from compression_gap.policies.schedule import Prediction, Schedule
 from compression_gap.scaling import ActionScaling
@@ -20,12 +20,6 @@ from compression_gap.shapes import ChunkShape, Loss
 from compression_gap.tokenizers.base import Tokenizer
 from compression_gap.training import LearningCost
 from compression_gap.transformer import Transformer, causal_mask
-
-SIZES = {  # width, layers, heads
-    "S": (64, 2, 2),
-    "M": (256, 4, 4),
-    "L": (384, 6, 6),
-}
 
 
 @dataclass(frozen=True)

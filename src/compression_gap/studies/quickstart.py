@@ -1,7 +1,7 @@
 """The paper's question, end to end, in minutes: a demonstration of the program, not evidence.
 
 Command: cgap run quickstart
-Cost:    at most 8 minutes on two cores, no GPU, no network
+Cost:    9 minutes on two cores that other work shared, no GPU, no network
 Expect:  the strong encoder and the state beat the weak one with both methods; the arms are trained so shortly that
          most are labelled "undertrained", and then no verdict is drawn. studies/tabletop.py asks the same with care.
 """
