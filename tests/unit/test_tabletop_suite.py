@@ -34,7 +34,7 @@ def test_the_expert_succeeds_and_its_clean_labels_are_precise(task):
     outcome, steps = simulators.outcome(), simulators.observe(["stamp"])["stamp"][:, 1]
     assert simulators.done().mean() >= 0.97
     assert outcome["success"].mean() >= 0.97
-    assert 45 <= np.median(steps) <= 80
+    assert 30 <= np.median(steps) <= 60
     assert np.percentile(steps, 99) <= 120
     simulators, expert = begin(task, range(300))
     roll(simulators, expert, SUITE.legend.max_steps, "label")
@@ -182,11 +182,11 @@ def test_what_the_spec_says_without_building_is_what_the_suite_has():
 
 
 def test_the_tolerance_decides_success_and_nothing_else():
-    strict = Tabletop(tolerance_mm=2.0).build()
+    strict = Tabletop(tolerance_mm=1.0).build()
     simulators, expert = strict.simulators(0, 50), strict.expert(0)
     simulators.reset(strict.initial_states(0, "test", range(50)), range(50))
     expert.begin(range(50))
     roll(simulators, expert, 120)
     outcome = simulators.outcome()
-    np.testing.assert_array_equal(outcome["success"], outcome["error_mm"] <= 2.0)
+    np.testing.assert_array_equal(outcome["success"], outcome["error_mm"] <= 1.0)
     assert 0 < outcome["success"].mean() < 1

@@ -13,7 +13,7 @@ from compression_gap.config import closest
 from compression_gap.suites.tabletop.dynamics import BLOCK_HALF, BLOCK_HEIGHT, rotate
 
 CAMERAS = ("top", "wrist")
-TOP_HEIGHT, TOP_SLOPE = 800.0, 0.25
+TOP_HEIGHT, TOP_SLOPE = 800.0, 0.19
 WRIST_HEIGHT, WRIST_SLOPE = 150.0, 0.6
 """A camera sees +-SLOPE mm for every mm of depth. The top camera hangs over the table, the wrist camera over the
 fingertips."""

@@ -22,7 +22,7 @@ OPEN = 50.0
 """The widest finger opening. Fingers rest at BLOCK_WIDTH on a held block and at 0 on nothing."""
 FINGER_SPEED = 10.0
 STEP_MM, STEP_RAD = 10.0, 0.08
-REACH, CEILING = 180.0, 180.0
+REACH, CEILING = 140.0, 180.0
 """The gripper stays within +-REACH in x and y, and from the table up to CEILING."""
 GRASP_HEIGHT = 20.0
 """Fingers that close higher than this miss the blocks."""

@@ -35,8 +35,8 @@ LONG = 100.0
 """Ways longer than this are bent by the style's whole angle, and shorter ones by less."""
 NOISE, STEADY = 0.12, 0.3
 """Standard deviation of what is added to an executed action, and the share of it that is left near the goal."""
-PAUSE_CHANCE, PAUSE_STEPS, PAUSE_WITHIN = 0.05, (2, 5), 80
-"""One episode in twenty stands still for 2 to 4 steps, beginning somewhere in its first 80."""
+PAUSE_CHANCE, PAUSE_STEPS, PAUSE_WITHIN = 0.05, (2, 5), 40
+"""One episode in twenty stands still for 2 to 4 steps, beginning somewhere in its first 40."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from compression_gap.suites.tabletop.streams import stream
 
 PROTOCOLS = ("demonstrations", "development", "test")
 TOLERANCES_MM = (2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 12.0, 15.0)
-PLACES = 150.0
+PLACES = 100.0
 """Blocks, slot and gripper begin within +-PLACES of the table's centre."""
 DISTANCE = 80.0
 """Between the centres of blocks and slot, so that they do not overlap at any yaw."""
@@ -30,7 +30,7 @@ ANGLE_SCALE = 2 * float(np.radians(DEGREES_PER_MM))
 
 
 @dataclass(frozen=True)
-class Tabletop(SuiteSpec, kind="tabletop", version=2):
+class Tabletop(SuiteSpec, kind="tabletop", version=3):
     """Grasp the block whose colour the task names and put it into the slot, at the slot's yaw."""
 
     image_size: int = 64
@@ -92,7 +92,7 @@ class TabletopSuite(Suite):
             action_high=(1.0,) * 7,
             gripper=(6,),
             control_hz=20.0,
-            max_steps=160,
+            max_steps=120,
             protocols=PROTOCOLS,
             tolerances_mm=TOLERANCES_MM,
         )
