@@ -96,7 +96,7 @@ class Agent(nn.Module):
 
     def loss(self, batch: Batch) -> Loss:
         """The policy's loss; features that come with the batch are used as they are, others are computed."""
-        return self.policy.loss(self.condition(batch.observation, batch.task), batch.chunk)
+        return self.policy.loss(self.condition(batch.observation, batch.task), batch.target)
 
     def begin(self, tasks: Sequence[int], seeds: Sequence[int]) -> None:
         """Starts E episodes: the task of each, and the seed of its own random draws."""

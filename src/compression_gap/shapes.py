@@ -34,15 +34,15 @@ class Loss:
 
 @dataclass
 class Batch:
-    """Windows of demonstrations: the last H frames and the T actions that follow the newest one."""
+    """Windows of demonstrations: the last H frames, and what is to be predicted of the T actions after the newest."""
 
     observation: dict[str, Tensor]
     """By name, [B, H, ...]: what the agent sees. A frozen encoder's stored features are "features" [B, H, K, F]."""
     task: Int[Tensor, " B"]
-    chunk: Float[Tensor, "B T D"]
-    """Labels in the suite's action units. Past the end of the episode: 0, and the gripper's last command."""
+    target: Tensor
+    """What the policy's loss asks for (`Policy.targets`), [B, ...]: the chunk of T actions, or its code."""
 
     def to(self, device: torch.device | str) -> Batch:
         """The same windows on another device."""
         observation = {name: tensor.to(device) for name, tensor in self.observation.items()}
-        return Batch(observation, self.task.to(device), self.chunk.to(device))
+        return Batch(observation, self.task.to(device), self.target.to(device))

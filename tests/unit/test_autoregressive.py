@@ -38,14 +38,14 @@ def all_codes(size: int, length: int) -> Tokens:
 def test_probabilities_of_all_codes_sum_to_one(head):
     policy, codes = built(SMALL.replace(head=head)), all_codes(12, 3)
     with torch.no_grad():
-        log_prob = policy.log_prob(torch.randn(1, 2, 5).expand(len(codes.ids), -1, -1), codes)
+        log_prob = policy.log_prob(torch.randn(1, 2, 5).expand(len(codes.ids), -1, -1), codes.ids)
     assert log_prob.sum(1).exp().sum().item() == pytest.approx(1, abs=1e-4)
 
 
 def test_loss_is_the_code_length_in_nats_a_token_and_bits_a_chunk():
     policy, condition, chunk = built(), torch.randn(6, 2, 5), torch.randn(6, 8, 3)
-    loss = policy.loss(condition, chunk)
-    nats = -policy.log_prob(condition, policy.tokenizer.encode(chunk))
+    loss = policy.loss(condition, policy.targets(chunk))
+    nats = -policy.log_prob(condition, policy.tokenizer.encode(chunk).ids)
     torch.testing.assert_close(loss.total, nats.mean())
     torch.testing.assert_close(loss.parts["bits_per_chunk"], nats.sum(1).mean().detach() / math.log(2))
 
@@ -61,7 +61,7 @@ def test_greedy_takes_the_most_probable_token_each_time_and_draws_nothing():
     for place in range(3):  # without a cache: score every id at this place, given the ids before it
         tried = ids.repeat_interleave(12, 0)
         tried[:, place] = torch.arange(12).repeat(4)
-        scores = policy.log_prob(condition.repeat_interleave(12, 0), Tokens(tried, torch.full((48,), 3)))
+        scores = policy.log_prob(condition.repeat_interleave(12, 0), tried)
         ids[:, place] = scores[:, place].view(4, 12).argmax(1)
     torch.testing.assert_close(chunk, policy.tokenizer.decode(Tokens(ids, torch.full((4,), 3))).chunk)
 
@@ -94,7 +94,7 @@ def test_the_tokenizer_stays_frozen_and_in_evaluation_mode():
     assert not any(module.training for module in policy.tokenizer.modules())
     before = {name: tensor.clone() for name, tensor in policy.tokenizer.state_dict().items()}
     optimiser = torch.optim.AdamW([p for p in policy.parameters() if p.requires_grad], lr=1e-2)
-    policy.loss(torch.randn(6, 2, 5), torch.randn(6, 8, 3)).total.backward()
+    policy.loss(torch.randn(6, 2, 5), policy.targets(torch.randn(6, 8, 3))).total.backward()
     optimiser.step()
     assert all(torch.equal(before[name], tensor) for name, tensor in policy.tokenizer.state_dict().items())
 
@@ -102,7 +102,7 @@ def test_the_tokenizer_stays_frozen_and_in_evaluation_mode():
 @pytest.mark.parametrize("gated", [False, True])
 def test_gradients_reach_every_weight_but_the_tokenizer(gated: bool):
     policy = built(SMALL.replace(gated=gated)).train()
-    policy.loss(torch.randn(64, 2, 5), torch.randn(64, 8, 3)).total.backward()
+    policy.loss(torch.randn(64, 2, 5), policy.targets(torch.randn(64, 8, 3))).total.backward()
     own = {name: p for name, p in policy.named_parameters() if not name.startswith("tokenizer.")}
     assert [name for name, p in own.items() if p.grad is None or not p.grad.abs().sum() > 0] == []
     assert all(p.grad is None for p in policy.tokenizer.parameters())
@@ -131,7 +131,7 @@ def test_it_learns_which_code_belongs_to_which_condition():
     optimiser = torch.optim.AdamW([p for p in policy.parameters() if p.requires_grad], lr=1e-2)
     for _ in range(100):
         optimiser.zero_grad()
-        loss = policy.loss(condition, chunks)
+        loss = policy.loss(condition, policy.targets(chunks))
         loss.total.backward()
         optimiser.step()
     assert loss.parts["bits_per_chunk"] < 0.3
@@ -150,6 +150,8 @@ def test_settings_that_cannot_work_are_refused():
         SMALL.build(SHAPE, 5, 2, None)
     with pytest.raises(ValueError, match="BinningTokenizer has none: use 'index'"):
         built(SMALL, Binning())
+    policy = built()
     short = Tokens(torch.zeros(1, 3, dtype=torch.long), torch.tensor([2]))
+    policy.tokenizer.encode = lambda chunk: short
     with pytest.raises(ValueError, match="needs codes of 3 tokens, got 2"):
-        built().log_prob(torch.randn(1, 2, 5), short)
+        policy.targets(torch.randn(1, 8, 3))

@@ -114,19 +114,21 @@ def test_estimates_know_that_siglip_is_slow_and_pictures_are_large():
 def test_a_tiny_version_of_every_cell_learns(cell: Cell, tmp_path: Path):
     torch.manual_seed(0)
     agent = tiny(cell, tmp_path).agent.build(LEGEND, [f"task {number}" for number in range(10)])
+    chunk = torch.randn(4, 32, 7)
     batch = Batch(
         observation={
             **{name: torch.randint(256, (4, 2, 32, 32, 3), dtype=torch.uint8) for name in LEGEND.cameras},
             "proprioception": torch.randn(4, 2, 9),
         },
         task=torch.arange(4),
-        chunk=torch.randn(4, 32, 7),
+        target=chunk,
     )
-    agent.policy.fit(batch.chunk)
+    agent.policy.fit(chunk)
     agent.standardise_proprioception.fit(batch.observation["proprioception"].flatten(0, 1))
     tokenizer = getattr(agent.policy, "tokenizer", None)
     if tokenizer is not None:
-        tokenizer.fit(batch.chunk)
+        tokenizer.fit(chunk)
+    batch.target = agent.policy.targets(chunk)
     if not agent.encoder.trained:
         features = agent.encoder.encode({name: batch.observation[name].flatten(0, 1) for name in agent.encoder.reads})
         agent.standardise_features.fit(features.flatten(0, 1))

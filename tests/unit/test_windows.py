@@ -100,7 +100,7 @@ def test_a_batch_shows_each_window_its_own_frames_and_what_follows():
     assert batch.observation["proprioception"][..., 0].tolist() == [[4, 5], [0, 0]]
     assert batch.observation["state"][..., 0].tolist() == [[1004, 1005], [1000, 1000]]
     assert batch.observation["stamp"].tolist() == [[[1, 0, 7], [1, 1, 7]], [[0, 0, 7], [0, 0, 7]]]
-    assert batch.chunk[..., 0].tolist() == [[5, 6, 7], [0, 1, 2]]
+    assert batch.target[..., 0].tolist() == [[5, 6, 7], [0, 1, 2]]
 
 
 def test_stored_features_are_found_by_their_frame():
@@ -130,8 +130,8 @@ def test_a_batch_depends_on_step_and_seed_alone():
     for step in (0, 9, 2):
         shown.training_batch(step, 50, seed=5)
     again = shown.training_batch(4, 50, seed=3)
-    assert torch.equal(before.chunk, again.chunk)
-    assert not torch.equal(before.chunk, shown.training_batch(4, 50, seed=4).chunk)
+    assert torch.equal(before.target, again.target)
+    assert not torch.equal(before.target, shown.training_batch(4, 50, seed=4).target)
 
 
 def test_a_batch_may_be_larger_than_an_epoch():

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from compression_gap.data.demos import Demos
 from compression_gap.shapes import Batch, ChunkShape
@@ -71,6 +72,8 @@ class Windows:
         rows = demos.rows(held_out=held_out)
         self.seen = window_frames(demos, rows, history, stride)
         self.chunks = torch.from_numpy(chunks_from(demos, rows, shape.horizon, stride, gripper))
+        self.targets: Tensor = self.chunks
+        """What batches hold of the chunks: replaced once a policy says what it predicts of them."""
         self.task = torch.from_numpy(demos.task[self.seen[:, -1]])
         self.proprioception = demos.proprioception
         self.stamp = demos.stamp
@@ -93,7 +96,7 @@ class Windows:
         observation["proprioception"] = torch.from_numpy(np.asarray(self.proprioception[frames]))
         epochs = np.broadcast_to(np.asarray(epoch).reshape(-1, 1, 1), (*frames.shape, 1))
         observation["stamp"] = torch.from_numpy(np.concatenate([self.stamp[frames], epochs], axis=-1))
-        return Batch(observation, self.task[windows], self.chunks[windows])
+        return Batch(observation, self.task[windows], self.targets[windows])
 
     def training_batch(self, step: int, size: int, seed: int) -> Batch:
         """The batch of a training step: a new shuffle every epoch, depending on nothing but its arguments."""

@@ -1,4 +1,4 @@
-"""Entropy of token positions. Their sum bounds a code's entropy from above (up to O(1/N)); MEASUREMENT section 1."""
+"""Entropy of token positions. Their sum bounds a code's entropy from above (up to O(1/N))."""
 
 from __future__ import annotations
 

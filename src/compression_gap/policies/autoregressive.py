@@ -107,27 +107,32 @@ class AutoregressivePolicy(Policy):
     def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
         """Nothing to take: the tokenizer scales the actions."""
 
-    def loss(self, condition: Float[Tensor, "B C F"], chunk: Float[Tensor, "B T D"]) -> Loss:
-        """Cross-entropy of the chunk's code, in nats a token; `parts` has it in bits a chunk."""
-        nats = -self.log_prob(condition, self.tokenizer.encode(chunk))
-        return Loss(nats.mean(), {"bits_per_chunk": nats.detach().sum(1).mean() / math.log(2)})
-
-    def log_prob(self, condition: Float[Tensor, "B C F"], tokens: Tokens) -> Float[Tensor, "B L"]:
-        """Natural logarithm of the probability of every token given those before it; in bits: divide by -ln 2.
+    def targets(self, chunk: Float[Tensor, "N T D"]) -> Int[Tensor, "N L"]:
+        """Codes of the chunks.
 
         Raises ValueError if a code is shorter than `max_tokens`: this policy has no end mark.
         """
+        tokens = self.tokenizer.encode(chunk)
         if (tokens.length != self.tokenizer.max_tokens).any():
             raise ValueError(
                 f"policy 'autoregressive' needs codes of {self.tokenizer.max_tokens} tokens, "
                 f"got {tokens.length.min()} to {tokens.length.max()} from {type(self.tokenizer).__name__}"
             )
-        begin = self.begin.expand(len(tokens.ids), 1, -1)
-        inputs = torch.cat([begin, self.vocabulary.embed(tokens.ids[:, :-1])], dim=1) + self.position
+        return tokens.ids
+
+    def loss(self, condition: Float[Tensor, "B C F"], targets: Int[Tensor, "B L"]) -> Loss:
+        """Cross-entropy of the chunks' codes, in nats a token; `parts` has it in bits a chunk."""
+        nats = -self.log_prob(condition, targets)
+        return Loss(nats.mean(), {"bits_per_chunk": nats.detach().sum(1).mean() / math.log(2)})
+
+    def log_prob(self, condition: Float[Tensor, "B C F"], ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
+        """Natural logarithm of the probability of every token given those before it; in bits: divide by -ln 2."""
+        begin = self.begin.expand(len(ids), 1, -1)
+        inputs = torch.cat([begin, self.vocabulary.embed(ids[:, :-1])], dim=1) + self.position
         memory = self.transformer.remember(self.memory(condition))
         logits = self.vocabulary.logits(self.transformer(inputs, self.mask, memory))
-        nats = functional.cross_entropy(logits.flatten(0, 1), tokens.ids.flatten(), reduction="none")
-        return -nats.unflatten(0, tokens.ids.shape)
+        nats = functional.cross_entropy(logits.flatten(0, 1), ids.flatten(), reduction="none")
+        return -nats.unflatten(0, ids.shape)
 
     @torch.no_grad()
     def sample(

@@ -42,8 +42,13 @@ class Policy(nn.Module, ABC):
     def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
         """Takes action scales from training chunks; called once, before training."""
 
+    def targets(self, chunk: Float[Tensor, "N T D"]) -> Tensor:
+        """What `loss` learns to predict, [N, ...]; computed once for every training chunk, after `fit`. Here: the chunks
+        as they are."""
+        return chunk
+
     @abstractmethod
-    def loss(self, condition: Float[Tensor, "B C F"], chunk: Float[Tensor, "B T D"]) -> Loss:
+    def loss(self, condition: Float[Tensor, "B C F"], targets: Tensor) -> Loss:
         """Training loss. It draws from torch's global generator, which the training loop seeds every step."""
 
     @abstractmethod

@@ -113,10 +113,10 @@ class DiffusionPolicy(Policy):
         out = self.write_action(self.transformer(actions, self.mask, self.transformer.remember(memory)))
         return out.unflatten(2, (self.spec.patch, -1)).flatten(1, 2)
 
-    def loss(self, condition: Float[Tensor, "B C F"], chunk: Float[Tensor, "B T D"]) -> Loss:
+    def loss(self, condition: Float[Tensor, "B C F"], targets: Float[Tensor, "B T D"]) -> Loss:
         """Mean squared error of the prediction at random noise levels (arXiv 2006.11239, equation 14)."""
         draws = self.spec.noise_draws
-        clean, condition = self.scaling(chunk).repeat(draws, 1, 1), condition.repeat(draws, 1, 1)
+        clean, condition = self.scaling(targets).repeat(draws, 1, 1), condition.repeat(draws, 1, 1)
         step = torch.randint(self.spec.train_steps, (len(clean),), device=clean.device)
         noise = torch.randn_like(clean)
         predicted = self.predict(self.schedule.add_noise(clean, noise, step), step, condition)

@@ -89,7 +89,7 @@ class Interaction:
 
 @dataclass(frozen=True)
 class Ladder:
-    """Where success is lost between the expert and one cell, at the primary tolerance (MEASUREMENT.md, equation 3)."""
+    """Where success is lost between the expert and one cell, at the primary tolerance."""
 
     method: str
     decoding: str

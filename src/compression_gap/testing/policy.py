@@ -73,9 +73,10 @@ def _check_training(policy: Policy, condition: Tensor, chunks: Tensor) -> None:
     frozen = {name: p.detach().clone() for name, p in policy.named_parameters() if not p.requires_grad}
     condition = condition.clone().requires_grad_()
     torch.manual_seed(2)
-    loss = policy.loss(condition, chunks)
+    targets = policy.targets(chunks)
+    loss = policy.loss(condition, targets)
     torch.manual_seed(2)
-    assert same(policy.loss(condition, chunks).total, loss.total), "the loss draws from torch's global generator alone"
+    assert same(policy.loss(condition, targets).total, loss.total), "the loss draws from torch's global generator alone"
     loss.total.backward(retain_graph=True)
     assert condition.grad is not None, "the loss sends gradients to the condition"
     assert condition.grad.any(), "the loss depends on the condition"

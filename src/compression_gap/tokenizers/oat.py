@@ -35,28 +35,37 @@ class Oat(TokenizerSpec, kind="oat"):
     """Layers from latents to actions."""
     dropout: float = 0.1
     """Dropout in both transformers."""
+    gated: bool = False
+    """Gated perceptrons (SwiGLU) in both transformers: not in the paper, and better in few steps."""
+    patch: int = 1
+    """Consecutive actions that share a token of the transformers; more than 1 is not in the paper, and cheap."""
     nested_dropout: bool = True
     """Whether training drops random tails of the code, which orders the tokens coarse to fine."""
 
     def __post_init__(self) -> None:
         if self.tokens < 1:
             raise ValueError(f"Oat.tokens: expected at least 1, got {self.tokens}")
+        if self.patch < 1:
+            raise ValueError(f"Oat.patch: expected at least 1, got {self.patch}")
         if self.width % self.head_width:
             raise ValueError(f"Oat.width: expected a multiple of head_width {self.head_width}, got {self.width}")
 
     @classmethod
     def small(cls) -> Oat:
         """The size for the built-in suite on one CPU core."""
-        return cls(width=64, head_width=32, encoder_layers=1, decoder_layers=2, dropout=0.0)
+        return cls(width=64, head_width=32, encoder_layers=1, decoder_layers=2, dropout=0.0, gated=True, patch=2)
 
     @property
     def learned(self) -> bool:
         return True
 
     def cost(self, horizon: int) -> LearningCost:
-        return LearningCost.of_transformer(self.width, self.encoder_layers + self.decoder_layers, horizon)
+        positions = horizon // self.patch
+        return LearningCost.of_transformer(self.width, self.encoder_layers + self.decoder_layers, positions)
 
     def build(self, shape: ChunkShape) -> OatTokenizer:
+        if shape.horizon % self.patch:
+            raise ValueError(f"Oat.patch: expected a divisor of the horizon {shape.horizon}, got {self.patch}")
         return OatTokenizer(self, shape)
 
 
@@ -69,28 +78,31 @@ class OatTokenizer(Tokenizer):
 
     def __init__(self, spec: Oat, shape: ChunkShape) -> None:
         super().__init__()
-        self.shape, self.max_tokens = shape, spec.tokens
+        self.shape, self.max_tokens, self.patch = shape, spec.tokens, spec.patch
+        self.patches = shape.horizon // spec.patch
         self.fsq = Fsq(spec.levels)
         self.vocab_size, self.digits = self.fsq.codes, self.fsq.levels
         self.ordered = spec.nested_dropout
         self.scaling = ActionScaling(shape.actions)
         width, heads = spec.width, spec.width // spec.head_width
 
-        self.read_action = nn.Linear(shape.actions, width)
-        self.action_position = learned(shape.horizon, width)
+        self.read_action = nn.Linear(spec.patch * shape.actions, width)
+        self.action_position = learned(self.patches, width)
         self.registers = learned(spec.tokens, width)
-        self.encoder = Transformer(width, spec.encoder_layers, heads, dropout=spec.dropout)
+        self.encoder = Transformer(width, spec.encoder_layers, heads, dropout=spec.dropout, gated=spec.gated)
         self.write_latent = nn.Linear(width, len(spec.levels))
 
         self.read_latent = nn.Linear(len(spec.levels), width)
         self.mask_token = learned(1, width)
         self.latent_position = learned(spec.tokens, width)
-        self.queries = learned(shape.horizon, width)
-        self.decoder = Transformer(width, spec.decoder_layers, heads, dropout=spec.dropout, cross=True)
-        self.write_action = nn.Linear(width, shape.actions)
+        self.queries = learned(self.patches, width)
+        self.decoder = Transformer(
+            width, spec.decoder_layers, heads, dropout=spec.dropout, cross=True, gated=spec.gated
+        )
+        self.write_action = nn.Linear(width, spec.patch * shape.actions)
 
-        self.register_buffer("encoder_mask", register_mask(shape.horizon, spec.tokens), persistent=False)
-        self.register_buffer("decoder_mask", causal_mask(shape.horizon), persistent=False)
+        self.register_buffer("encoder_mask", register_mask(self.patches, spec.tokens), persistent=False)
+        self.register_buffer("decoder_mask", causal_mask(self.patches), persistent=False)
         self.register_buffer("prefixes", torch.tensor(prefix_lengths(spec.tokens)), persistent=False)
 
     def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
@@ -123,16 +135,18 @@ class OatTokenizer(Tokenizer):
 
     def to_points(self, scaled: Float[Tensor, "B T D"]) -> Float[Tensor, "B L d"]:
         """Grid points of the registers, differentiable."""
-        actions = self.read_action(scaled) + self.action_position
+        patches = scaled.unflatten(1, (self.patches, self.patch)).flatten(2)
+        actions = self.read_action(patches) + self.action_position
         both = torch.cat([actions, self.registers.expand(len(scaled), -1, -1)], dim=1)
-        return self.fsq.quantize(self.write_latent(self.encoder(both, self.encoder_mask)[:, self.shape.horizon :]))
+        return self.fsq.quantize(self.write_latent(self.encoder(both, self.encoder_mask)[:, self.patches :]))
 
     def to_actions(self, points: Float[Tensor, "B L d"], length: Int[Tensor, " B"]) -> Float[Tensor, "B T D"]:
         """Scaled actions from the first `length` grid points of each row, in a single pass."""
         kept = torch.arange(self.max_tokens, device=points.device) < length[:, None]  # [B, L]
         latents = torch.where(kept[..., None], self.read_latent(points), self.mask_token) + self.latent_position
         memory = self.decoder.remember(latents)
-        return self.write_action(self.decoder(self.queries.expand(len(points), -1, -1), self.decoder_mask, memory))
+        out = self.write_action(self.decoder(self.queries.expand(len(points), -1, -1), self.decoder_mask, memory))
+        return out.unflatten(2, (self.patch, -1)).flatten(1, 2)
 
 
 def learned(count: int, width: int) -> nn.Parameter:

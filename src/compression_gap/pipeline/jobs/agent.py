@@ -27,6 +27,8 @@ from compression_gap.shapes import Batch, ChunkShape
 from compression_gap.store import Store
 from compression_gap.training import Training, train
 
+TARGET_BATCH = 4096  # fixed, because the last bits of what a tokenizer computes may depend on the batch size
+
 
 @dataclass(frozen=True)
 class TrainedAgent(Job, kind="trained_agent", version=1):
@@ -67,6 +69,9 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
         agent = self._untrained(context.store).to(context.device)
         windows, held = (self._windows(context.store, agent, held_out=part) for part in (False, True))
         agent.policy.fit(windows.chunks.to(context.device))
+        for part in (windows, held):
+            pieces = part.chunks.split(TARGET_BATCH)
+            part.targets = torch.cat([agent.policy.targets(piece.to(context.device)).cpu() for piece in pieces])
         _standardise(agent, windows, context.device)
         size = self.training.batch
 
