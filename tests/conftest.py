@@ -24,6 +24,7 @@ install_import_hook([f"compression_gap.{name}" for name in HOLD_ARRAYS], "checke
 settings.register_profile("the same examples every time", derandomize=True, database=None, deadline=None)
 settings.load_profile("the same examples every time")
 
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--rewrite-golden", action="store_true", help="write the pinned numbers of tests/golden anew")
 

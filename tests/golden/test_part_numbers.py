@@ -1,4 +1,4 @@
-"""A few numbers of every encoder, tokenizer, policy and of training, pinned: if they change and `version` does not, older
+"""Pinned numbers of every encoder, tokenizer, policy and of training: if they change and `version` does not, older
 results would pass for new ones."""
 
 import json
