@@ -43,7 +43,7 @@ class Policy(nn.Module, ABC):
         """Takes action scales from training chunks; called once, before training."""
 
     def targets(self, chunk: Float[Tensor, "N T D"]) -> Tensor:
-        """What `loss` learns to predict, [N, ...]: computed once for all training chunks, after `fit`. Here the chunks."""
+        """What `loss` learns to predict, [N, ...]: computed once for all chunks, after `fit`. Here the chunks."""
         return chunk
 
     @abstractmethod
