@@ -91,9 +91,44 @@ def test_it_learns_coarse_to_fine():
     assert error[4] < error[1] < 0.4
 
 
+def test_balanced_training_takes_the_geometric_mean_and_counts_the_whole_code_as_all_shorter_ones():
+    tokenizer = built(SMALL.replace(balanced=True))  # prefixes of 1, 2 and 4 tokens
+    errors, length = torch.tensor([0.5, 0.1, 0.3, 0.01]), torch.tensor([1, 2, 2, 4])
+    expected = (0.5 * 0.2 * 0.01**2) ** (1 / 4)
+    assert tokenizer.balance(errors, length).item() == pytest.approx(expected, rel=1e-4)
+    without_the_middle = (0.5 * 0.01**2) ** (1 / 3)
+    assert tokenizer.balance(errors[[0, 3]], length[[0, 3]]).item() == pytest.approx(without_the_middle, rel=1e-4)
+
+
+def test_balanced_training_leaves_less_of_the_error_in_the_whole_code():
+    def error(*, balanced: bool) -> float:
+        tokenizer = built(SMALL.replace(levels=(8, 5, 5, 5), balanced=balanced), ChunkShape(8, 2)).train()
+        chunks = smooth_chunks(64, tokenizer.shape)
+        optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=3e-3)
+        torch.manual_seed(0)
+        for _ in range(300):
+            optimiser.zero_grad()
+            tokenizer.loss(chunks).total.backward()
+            optimiser.step()
+        return tokenizer.eval().loss(chunks).total.item()
+
+    assert error(balanced=True) < 0.8 * error(balanced=False)
+
+
+def test_tokens_may_hold_several_actions():
+    tokenizer = built(SMALL.replace(patch=2, gated=True))
+    chunks = smooth_chunks(5, tokenizer.shape)
+    assert tokenizer.decode(tokenizer.encode(chunks)).chunk.shape == chunks.shape
+    assert tokenizer.queries.shape == (4, 16)
+
+
 def test_settings_that_cannot_work_are_refused():
     with pytest.raises(ValueError, match=r"Oat\.tokens"):
         Oat(tokens=0)
+    with pytest.raises(ValueError, match=r"Oat\.patch: expected at least 1, got 0"):
+        Oat(patch=0)
+    with pytest.raises(ValueError, match=r"Oat\.patch: expected a divisor of the horizon 8, got 3"):
+        Oat(patch=3).build(ChunkShape(8, 3))
     with pytest.raises(ValueError, match="multiple of head_width 64, got 100"):
         Oat(width=100)
     with pytest.raises(ValueError, match="at least 3 levels"):

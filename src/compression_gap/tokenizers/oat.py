@@ -16,6 +16,9 @@ from compression_gap.tokenizers.fsq import Fsq
 from compression_gap.training import LearningCost
 from compression_gap.transformer import Transformer, causal_mask
 
+EXACT = 1e-8
+"""Squared errors far below this count as none."""
+
 
 @dataclass(frozen=True)
 class Oat(TokenizerSpec, kind="oat"):
@@ -35,6 +38,10 @@ class Oat(TokenizerSpec, kind="oat"):
     """Layers from latents to actions."""
     dropout: float = 0.1
     """Dropout in both transformers."""
+    balanced: bool = False
+    """Train on the geometric mean of the errors at all prefix lengths, the whole code counting as much as all others.
+    Not in the paper, whose plain mean is ruled by short prefixes: theirs are the large errors, and what the whole code
+    could still express is learned late or never."""
     gated: bool = False
     """Gated perceptrons (SwiGLU) in both transformers: not in the paper, and better in few steps."""
     patch: int = 1
@@ -53,7 +60,9 @@ class Oat(TokenizerSpec, kind="oat"):
     @classmethod
     def small(cls) -> Oat:
         """The size for the built-in suite on one CPU core."""
-        return cls(width=64, head_width=32, encoder_layers=1, decoder_layers=2, dropout=0.0, gated=True, patch=2)
+        return cls(
+            width=64, head_width=32, encoder_layers=1, decoder_layers=2, dropout=0.0, balanced=True, gated=True, patch=2
+        )
 
     @property
     def learned(self) -> bool:
@@ -82,7 +91,7 @@ class OatTokenizer(Tokenizer):
         self.patches = shape.horizon // spec.patch
         self.fsq = Fsq(spec.levels)
         self.vocab_size, self.digits = self.fsq.codes, self.fsq.levels
-        self.ordered = spec.nested_dropout
+        self.ordered, self.balanced = spec.nested_dropout, spec.balanced
         self.scaling = ActionScaling(shape.actions)
         width, heads = spec.width, spec.width // spec.head_width
 
@@ -124,14 +133,25 @@ class OatTokenizer(Tokenizer):
         return Decoded(self.scaling.inverse(scaled), valid)
 
     def loss(self, chunk: Float[Tensor, "B T D"]) -> Loss:
-        """Mean squared error of the scaled actions, read off a random prefix of the code (nested dropout)."""
+        """Mean squared error of the scaled actions, read off a random prefix of the code (nested dropout).
+
+        If `balanced`, the weighted geometric mean of the errors at each prefix length.
+        """
         scaled = self.scaling(chunk)
         points = self.to_points(scaled)
         length = torch.full((len(chunk),), self.max_tokens, device=chunk.device)
         if self.ordered and self.training:
             length = self.prefixes[torch.randint(len(self.prefixes), (len(chunk),)).to(chunk.device)]
-        error = functional.mse_loss(self.to_actions(points, length), scaled)
-        return Loss(error, {"mse": error.detach()})
+        errors = (self.to_actions(points, length) - scaled).square().mean(dim=(1, 2))
+        total = self.balance(errors, length) if self.balanced else errors.mean()
+        return Loss(total, {"mse": errors.detach().mean()})
+
+    def balance(self, errors: Float[Tensor, " B"], length: Int[Tensor, " B"]) -> Float[Tensor, ""]:
+        """Geometric mean of the errors at the prefix lengths that occur; the whole code weighs as much as all others."""
+        occurring = [k for k in self.prefixes.tolist() if (length == k).any()]
+        logs = torch.stack([(errors[length == k].mean() + EXACT).log() for k in occurring])
+        weights = torch.tensor([len(self.prefixes) - 1 or 1 if k == self.max_tokens else 1 for k in occurring]).to(logs)
+        return (weights @ logs / weights.sum()).exp()
 
     def to_points(self, scaled: Float[Tensor, "B T D"]) -> Float[Tensor, "B L d"]:
         """Grid points of the registers, differentiable."""
