@@ -100,21 +100,6 @@ def test_balanced_training_takes_the_geometric_mean_and_counts_the_whole_code_as
     assert tokenizer.balance(errors[[0, 3]], length[[0, 3]]).item() == pytest.approx(without_the_middle, rel=1e-4)
 
 
-def test_balanced_training_leaves_less_of_the_error_in_the_whole_code():
-    def error(*, balanced: bool) -> float:
-        tokenizer = built(SMALL.replace(levels=(8, 5, 5, 5), balanced=balanced), ChunkShape(8, 2)).train()
-        chunks = smooth_chunks(64, tokenizer.shape)
-        optimiser = torch.optim.AdamW(tokenizer.parameters(), lr=3e-3)
-        torch.manual_seed(0)
-        for _ in range(300):
-            optimiser.zero_grad()
-            tokenizer.loss(chunks).total.backward()
-            optimiser.step()
-        return tokenizer.eval().loss(chunks).total.item()
-
-    assert error(balanced=True) < 0.8 * error(balanced=False)
-
-
 def test_tokens_may_hold_several_actions():
     tokenizer = built(SMALL.replace(patch=2, gated=True))
     chunks = smooth_chunks(5, tokenizer.shape)

@@ -147,7 +147,7 @@ class OatTokenizer(Tokenizer):
         return Loss(total, {"mse": errors.detach().mean()})
 
     def balance(self, errors: Float[Tensor, " B"], length: Int[Tensor, " B"]) -> Float[Tensor, ""]:
-        """Geometric mean of the errors at the prefix lengths that occur; the whole code weighs as much as all others."""
+        """Geometric mean of the errors at the prefix lengths that occur; the whole code weighs as all others do."""
         occurring = [k for k in self.prefixes.tolist() if (length == k).any()]
         logs = torch.stack([(errors[length == k].mean() + EXACT).log() for k in occurring])
         weights = torch.tensor([len(self.prefixes) - 1 or 1 if k == self.max_tokens else 1 for k in occurring]).to(logs)
