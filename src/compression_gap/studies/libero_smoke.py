@@ -25,7 +25,7 @@ OAT = Method(
     Autoregressive.sized("S"),
     Training(1500, batch=32),
     tokenizer=Oat.small(),
-    tokenizer_training=Training(3000, batch=128),
+    tokenizer_training=Training(3000, batch=64, learning_rate=4e-3, schedule="cosine"),
 )
 BLIND = Sight("blind", Blind())
 SEEING = Sight("seeing", ConvNet(shift=3))

@@ -22,10 +22,11 @@ from compression_gap.pipeline.jobs.data import (
     read_frames,
     tensors,
 )
+from compression_gap.pipeline.jobs.learning import learn
 from compression_gap.seeds import seed_of
 from compression_gap.store import Store
 from compression_gap.suites.base import SuiteSpec
-from compression_gap.training import WEIGHTS, Training, train
+from compression_gap.training import WEIGHTS, Training
 
 
 @dataclass(frozen=True)
@@ -53,22 +54,12 @@ class TrainedEncoder(Job, kind="trained_encoder", version=1):
         encoder = self.encoder.build(suite.legend).to(context.device)
         encoder.requires_grad_(True)
         encoder.fit(torch.from_numpy(frames["state"]))
-        size, total = self.training.batch, len(frames["state"])
 
-        def batch_at(step: int) -> dict[str, torch.Tensor]:
-            chosen = np.random.default_rng([self.seed, step]).integers(total, size=size)
-            return tensors(frames, chosen, context.device)
+        def take(rows: np.ndarray) -> dict[str, torch.Tensor]:
+            return tensors(frames, rows, context.device)
 
-        held_batches = [tensors(held, np.arange(min(len(held["state"]), HELD_OUT_ROWS)), context.device)]
-        train(
-            encoder,
-            batch_at,
-            held_batches,
-            self.training,
-            seed=self.seed,
-            folder=context.folder,
-            report=context.report,
-        )
+        held_out = tensors(held, np.arange(min(len(held["state"]), HELD_OUT_ROWS)), context.device)
+        learn(encoder, take, len(frames["state"]), held_out, self.training, self.seed, context)
 
     def load(self, store: Store) -> Encoder:
         """The trained encoder, frozen."""

@@ -23,12 +23,13 @@ from compression_gap.pipeline.jobs.data import (
     read_demos,
     spread,
 )
+from compression_gap.pipeline.jobs.learning import learn
 from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import ChunkShape
 from compression_gap.store import Store
 from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec
-from compression_gap.training import WEIGHTS, Training, save_tensors, train
+from compression_gap.training import WEIGHTS, Training, save_tensors
 
 
 @dataclass(frozen=True)
@@ -66,22 +67,12 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
         if self.training is None:
             save_tensors(tokenizer.state_dict(), context.folder / WEIGHTS)
             return
-        size = self.training.batch
 
-        def batch_at(step: int) -> torch.Tensor:
-            chosen = np.random.default_rng([self.seed, step]).integers(len(chunks), size=size)
-            return chunks[chosen].to(context.device)
+        def take(rows: np.ndarray) -> torch.Tensor:
+            return chunks[rows].to(context.device)
 
-        held_batches = [held[spread(len(held), HELD_OUT_ROWS)].to(context.device)]
-        train(
-            tokenizer,
-            batch_at,
-            held_batches,
-            self.training,
-            seed=self.seed,
-            folder=context.folder,
-            report=context.report,
-        )
+        held_out = held[spread(len(held), HELD_OUT_ROWS)].to(context.device)
+        learn(tokenizer, take, len(chunks), held_out, self.training, self.seed, context)
 
     def load(self, store: Store) -> Tokenizer:
         """The trained tokenizer, frozen."""
@@ -117,21 +108,8 @@ class TokenBits(Job, kind="token_bits", version=1):
         ids, held_ids = (tokenizer.encode(torch.from_numpy(c)).ids for c in (chunks, held))
         torch.manual_seed(seed_of(self.tokenizer.seed, "probe"))
         model = TokenModel(self.probe, tokenizer)
-        size = self.training.batch
-
-        def batch_at(step: int) -> torch.Tensor:
-            return ids[np.random.default_rng([self.tokenizer.seed, step]).integers(len(ids), size=size)]
-
-        held_batches = [held_ids[spread(len(held_ids), HELD_OUT_ROWS)]]
-        train(
-            model,
-            batch_at,
-            held_batches,
-            self.training,
-            seed=self.tokenizer.seed,
-            folder=context.folder,
-            report=context.report,
-        )
+        held_out = held_ids[spread(len(held_ids), HELD_OUT_ROWS)]
+        learn(model, lambda rows: ids[rows], len(ids), held_out, self.training, self.tokenizer.seed, context)
         summary = {
             "nominal_bits": tokenizer.nominal_bits,
             "marginal_bits": sum_of_marginals(held_ids.numpy()),
