@@ -64,7 +64,7 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
         case "list":
             return commands.listing(args.what)
         case _:
-            return commands.evaluate(args.folder, args.episodes, args.protocol, args.decoding)
+            return commands.evaluate(args.folder, args.episodes, args.protocol, args.execute, args.decoding)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -121,6 +121,9 @@ def arguments() -> argparse.ArgumentParser:
     evaluate.add_argument("folder", type=Path, metavar="FOLDER", help="a trained_agent folder of a store")
     evaluate.add_argument("--episodes", type=count, default=15, metavar="N", help="a task (default: 15)")
     evaluate.add_argument("--protocol", metavar="NAME", help="set of initial states (default: test)", default="test")
+    evaluate.add_argument(
+        "--execute", type=count, metavar="N", help="actions of a chunk between looks (default: 8, or all if fewer)"
+    )
     evaluate.add_argument("--decoding", choices=("greedy", "sampled"), default="greedy", help="default: greedy")
     return whole
 

@@ -21,7 +21,7 @@ from compression_gap.pipeline.cell import Cell, Grid
 from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.jobs import EPISODES, TrainedAgent
 from compression_gap.pipeline.plan import evaluation, jobs_of
-from compression_gap.pipeline.progress import Progress
+from compression_gap.pipeline.progress import Progress, bar
 from compression_gap.pipeline.run import Outcome, divide, free_megabytes, run
 from compression_gap.pipeline.tables import Tables, success
 from compression_gap.policies.base import Decoding
@@ -209,7 +209,7 @@ def try_cell(
     return Answer(data, show, failed=bool(outcome.failed))
 
 
-def evaluate(folder: Path, episodes: int, protocol: str, decoding: Decoding) -> Answer:
+def evaluate(folder: Path, episodes: int, protocol: str, execute: int | None, decoding: Decoding) -> Answer:
     """Rolls a trained agent out again."""
     job = read_job(folder)
     if not isinstance(job, TrainedAgent):
@@ -217,11 +217,16 @@ def evaluate(folder: Path, episodes: int, protocol: str, decoding: Decoding) -> 
     spec = job.demonstrations[0].suite
     suite = spec.build()
     torch.set_num_threads(1)
-    driver = AgentDriver(Agent.load(folder), decoding)
-    rows = roll_out(driver, suite, Rollouts(protocol, episodes), spec.batch, lambda fraction, text: None)
+    agent = Agent.load(folder)
+    execute = execute or min(Rollouts.execute, agent.spec.horizon)
+    if execute > agent.spec.horizon:
+        raise ValueError(f"--execute: the agent's chunks have {agent.spec.horizon} actions, got {execute}")
+    with bar("rollouts") as report:
+        rows = roll_out(AgentDriver(agent, decoding), suite, Rollouts(protocol, episodes, execute), spec.batch, report)
     tasks = {name: judge(rows.filter(pl.col("task") == task), spec) for task, name in enumerate(suite.tasks)}
     judged = judge(rows, spec)
-    data = {"folder": str(folder), "protocol": protocol, "decoding": decoding, "success": judged, "tasks": tasks}
+    how = {"protocol": protocol, "execute": execute, "decoding": decoding}
+    data = {"folder": str(folder), **how, "success": judged, "tasks": tasks}
 
     def show(console: Console) -> None:
         _show_success(judged, f"{protocol}, {decoding}", console)

@@ -229,6 +229,12 @@ def test_one_cell_can_be_tried_with_other_settings_and_its_agent_judged_again(
     assert code == 0
     assert judged["success"][0]["episodes"] == 3
     assert set(judged["tasks"]) == {"red", "green", "blue"}
+    assert judged["execute"] == 8
+    code, shorter = say(capsys, "evaluate", said["agent"], "--episodes", "1", "--execute", "3")
+    assert code == 0
+    assert shorter["execute"] == 3
+    assert main(["evaluate", said["agent"], "--execute", "99"]) == 2
+    assert "--execute: the agent's chunks have" in capsys.readouterr().err
 
 
 class Robot:
