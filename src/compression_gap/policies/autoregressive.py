@@ -20,6 +20,8 @@ from compression_gap.tokenizers.base import Tokenizer, Tokens
 from compression_gap.training import LearningCost
 from compression_gap.transformer import Transformer, causal_mask
 
+CODE_POSITIONS = 20  # what 8 tokens cost in learning: scoring a thousand ids is half of it
+
 
 @dataclass(frozen=True)
 class Autoregressive(PolicySpec, kind="autoregressive"):
@@ -63,7 +65,7 @@ class Autoregressive(PolicySpec, kind="autoregressive"):
         return True
 
     def cost(self, horizon: int) -> LearningCost:
-        return LearningCost.of_transformer(self.width, self.layers, horizon // 2)  # codes are shorter than chunks
+        return LearningCost.of_transformer(self.width, self.layers, CODE_POSITIONS)
 
     def build(
         self, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer | None
