@@ -38,7 +38,7 @@ def grid() -> Grid:
         data=Data(episodes=1000, stride=4, encoder_episodes=1000, encoder_stride=10),
         method=DIFFUSION,
         sight=STATE,
-        rollouts=Rollouts("test", episodes=60, execute=8),
+        rollouts=Rollouts("test", episodes=60, execute=4),
         horizon=8,
     )
     return Grid(
@@ -51,7 +51,7 @@ def grid() -> Grid:
         weak="weak",
         strong="strong",
         state="state",
-        development=Rollouts("development", episodes=60, execute=8),
+        development=Rollouts("development", episodes=60, execute=4),
         tolerance_mm=15.0,
         probe_training=Training(400, batch=128, learning_rate=1e-3, schedule="cosine"),
         demonstrates_only=True,

@@ -37,7 +37,7 @@ def grid() -> Grid:
         data=Data(episodes=4000, stride=4, encoder_episodes=1000, encoder_stride=10),
         method=DIFFUSION,
         sight=STATE,
-        rollouts=Rollouts("test", episodes=100, execute=8),
+        rollouts=Rollouts("test", episodes=100, execute=4),
         horizon=8,
     )
     return Grid(
@@ -50,6 +50,6 @@ def grid() -> Grid:
         weak="weak",
         strong="strong",
         state="state",
-        development=Rollouts("development", episodes=100, execute=8),
+        development=Rollouts("development", episodes=100, execute=4),
         tolerance_mm=8.0,
     )
