@@ -16,13 +16,13 @@ from compression_gap.suites.tabletop.suite import Tabletop
 from compression_gap.tokenizers.oat import Oat
 from compression_gap.training import Training
 
-DIFFUSION = Method("Diffusion", Diffusion.sized("S"), Training(800, batch=128, learning_rate=1e-3))
+DIFFUSION = Method("Diffusion", Diffusion.sized("S"), Training(700, batch=128, learning_rate=1e-3))
 OAT = Method(
     "OAT 8x1000",
     Autoregressive.sized("S"),
-    Training(1000, batch=64, learning_rate=1e-3),
+    Training(800, batch=64, learning_rate=1e-3),
     tokenizer=Oat.small(),
-    tokenizer_training=Training(1000, batch=64, learning_rate=4e-3, schedule="cosine"),
+    tokenizer_training=Training(800, batch=64, learning_rate=4e-3, schedule="cosine"),
 )
 
 # mean error of the task's block on held-out frames: 8 to 12 mm, and 3 to 3.5 mm
@@ -35,10 +35,10 @@ def grid() -> Grid:
     """Two methods, three sights, three seeds."""
     base = Cell(
         suite=Tabletop(),
-        data=Data(episodes=1000, stride=4, encoder_episodes=1000, encoder_stride=10),
+        data=Data(episodes=800, stride=4, encoder_episodes=1000, encoder_stride=10),
         method=DIFFUSION,
         sight=STATE,
-        rollouts=Rollouts("test", episodes=60, execute=4),
+        rollouts=Rollouts("test", episodes=50, execute=4),
         horizon=8,
     )
     return Grid(
@@ -51,7 +51,7 @@ def grid() -> Grid:
         weak="weak",
         strong="strong",
         state="state",
-        development=Rollouts("development", episodes=60, execute=4),
+        development=Rollouts("development", episodes=50, execute=4),
         tolerance_mm=15.0,
         probe_training=Training(400, batch=128, learning_rate=1e-3, schedule="cosine"),
         demonstrates_only=True,
