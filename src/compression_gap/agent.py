@@ -67,7 +67,7 @@ class Agent(nn.Module):
         tokenizer = spec.tokenizer.build(shape) if spec.tokenizer else None
         if tokenizer is not None:
             tokenizer.requires_grad_(False)
-        self.standardise_features = Standardise(self.encoder.width)
+        self.standardise_features = Standardise(self.encoder.width, self.encoder.units)
         self.standardise_proprioception = Standardise(len(legend.proprioception))
         width = self.encoder.vectors * self.encoder.width + len(legend.proprioception) + len(tasks)
         self.policy = spec.policy.build(shape, width, spec.history, tokenizer)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from compression_gap.data.normalise import Standardise
 from compression_gap.scaling import ActionScaling
 
 
@@ -41,3 +42,20 @@ def test_nan_in_the_training_chunks_is_refused():
     chunks[1, 2, 0] = torch.nan
     with pytest.raises(ValueError, match="NaN"):
         ActionScaling(2).fit(chunks)
+
+
+def test_standardised_training_values_have_mean_0_and_spread_1_and_constants_stay_finite():
+    values = torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+    scale = Standardise(2)
+    scale.fit(values)
+    assert scale(values).tolist() == [[-1, 0], [1, 0]]
+
+
+def test_what_hardly_varied_is_divided_by_its_unit_and_not_blown_up():
+    values = torch.tensor([[100.0, 0.5000], [140.0, 0.5001]])
+    scale = Standardise(2, (1.0, 0.02))
+    scale.fit(values)
+    assert scale.std.tolist() == pytest.approx([20.0, 0.02])
+    surprise = scale(torch.tensor([[120.0, 0.52]]))
+    assert surprise[0].tolist() == pytest.approx([0.0, 1.0], abs=0.01)
+    assert set(scale.state_dict()) == {"mean", "std"}, "units belong to the encoder, not to the weights"

@@ -26,6 +26,8 @@ class Encoder(nn.Module, ABC):
     """Length of a vector (F)."""
     trained: bool
     """Whether its weights move with the policy's. A frozen encoder stays bit-identical through training."""
+    units: tuple[float, ...] | None = None
+    """The smallest change of each value of a vector that matters, where that is known."""
     noisy: bool = False
     """Whether two looks at the same frame differ (known-bits channels). Features of frozen encoders that are not noisy
     are computed once and stored."""

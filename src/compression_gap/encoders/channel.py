@@ -28,7 +28,7 @@ class ChannelEncoder(Encoder):
 
     def __init__(self, legend: Legend, sigma: float) -> None:
         super().__init__()
-        self.width = len(legend.state)
+        self.width, self.units = len(legend.state), legend.state_scale
         self.register_buffer("noise", sigma * torch.tensor(legend.state_scale), persistent=False)
 
     def encode(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N 1 S"]:

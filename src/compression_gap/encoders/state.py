@@ -21,7 +21,7 @@ class StateEncoder(Encoder):
 
     def __init__(self, legend: Legend) -> None:
         super().__init__()
-        self.width = len(legend.state)
+        self.width, self.units = len(legend.state), legend.state_scale
 
     def encode(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N 1 S"]:
         return frames["state"].float().unsqueeze(1)
