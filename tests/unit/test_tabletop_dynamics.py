@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from compression_gap.suites.tabletop.dynamics import BLOCK_WIDTH, OPEN, STEP_MM, STEP_RAD
+from compression_gap.suites.tabletop.dynamics import BLOCK_WIDTH, CEILING, OPEN, REACH, STEP_MM, STEP_RAD
 from compression_gap.suites.tabletop.suite import Tabletop
 
 CLOSE, RELEASE = 1.0, -1.0
@@ -70,7 +70,7 @@ def test_moves_are_limited_and_roll_and_pitch_do_nothing():
     moved = simulators.privileged()["gripper"] - before
     np.testing.assert_allclose(moved, [[STEP_MM, -0.5 * STEP_MM, STEP_MM, -STEP_RAD]])
     go(simulators, 100, RELEASE, x=1, y=1, z=1)
-    np.testing.assert_array_equal(simulators.privileged()["gripper"][:, :3], [[180, 180, 180]])
+    np.testing.assert_array_equal(simulators.privileged()["gripper"][:, :3], [[REACH, REACH, CEILING]])
     go(simulators, 100, RELEASE, z=-1)
     assert simulators.privileged()["gripper"][0, 2] == 0
 

@@ -16,11 +16,11 @@ from compression_gap.suites.tabletop.suite import Tabletop
 from compression_gap.tokenizers.oat import Oat
 from compression_gap.training import Training
 
-DIFFUSION = Method("Diffusion", Diffusion.sized("S"), Training(700, batch=128, learning_rate=1e-3))
+DIFFUSION = Method("Diffusion", Diffusion.sized("S"), Training(650, batch=128, learning_rate=1e-3))
 OAT = Method(
     "OAT 8x1000",
     Autoregressive.sized("S"),
-    Training(800, batch=64, learning_rate=1e-3),
+    Training(650, batch=64, learning_rate=1e-3),
     tokenizer=Oat.small(),
     tokenizer_training=Training(800, batch=64, learning_rate=4e-3, schedule="cosine"),
 )
@@ -38,7 +38,7 @@ def grid() -> Grid:
         data=Data(episodes=800, stride=4, encoder_episodes=1000, encoder_stride=10),
         method=DIFFUSION,
         sight=STATE,
-        rollouts=Rollouts("test", episodes=50, execute=4),
+        rollouts=Rollouts("test", episodes=40, execute=4),
         horizon=8,
     )
     return Grid(
@@ -51,8 +51,8 @@ def grid() -> Grid:
         weak="weak",
         strong="strong",
         state="state",
-        development=Rollouts("development", episodes=50, execute=4),
+        development=Rollouts("development", episodes=40, execute=4),
         tolerance_mm=15.0,
-        probe_training=Training(400, batch=128, learning_rate=1e-3, schedule="cosine"),
+        probe_training=Training(300, batch=128, learning_rate=1e-3, schedule="cosine"),
         demonstrates_only=True,
     )
