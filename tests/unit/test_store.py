@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 
 from compression_gap import plugins
-from compression_gap.pipeline.job import Context, Job
+from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import array_on_disk
 from compression_gap.pipeline.progress import Progress
-from compression_gap.pipeline.run import divide, execute, run, run_here
+from compression_gap.pipeline.run import divide, execute, longest_chain_first, run, run_here
 from compression_gap.store import Store, StoreError, default_root, read_job, verify
 
 
@@ -172,6 +172,15 @@ def test_a_damaged_folder_is_named_with_the_cure_and_left_alone(damage, message:
 def test_a_folder_without_a_job_cannot_be_read(tmp_path: Path):
     with pytest.raises(StoreError, match=r"holds no result of cgap: job.json cannot be read"):
         read_job(tmp_path)
+
+
+def test_what_much_waits_for_begins_first(store: Store, monkeypatch: pytest.MonkeyPatch):
+    seconds = {1: 1.0, 2: 5.0, 3: 9.0}
+    monkeypatch.setattr(Number, "cost", lambda self: Cost(seconds[self.value]))
+    monkeypatch.setattr(Total, "cost", lambda self: Cost(6.0))
+    one, two, three = (Number(value) for value in (1, 2, 3))
+    total = Total((two,))  # 2 and the total take 11 together
+    assert longest_chain_first([one, two, total, three]) == [two, three, total, one]
 
 
 def test_only_what_is_missing_is_run_and_not_what_only_finished_jobs_need(store: Store):

@@ -62,6 +62,7 @@ def run(jobs: list[Job], store: Store, *, workers: int, device: str, progress: P
     started = time.monotonic()
     outcome = Outcome()
     outcome.reused, waiting = divide(jobs, store)
+    waiting = longest_chain_first(waiting)
     progress.begin(waiting)
     running: list[Running] = []
     finished = {job.digest for job in outcome.reused}
@@ -117,6 +118,19 @@ def divide(jobs: list[Job], store: Store) -> tuple[list[Job], list[Job]]:
     for job in jobs:
         visit(job)
     return list(finished.values()), list(missing.values())
+
+
+def longest_chain_first(jobs: list[Job]) -> list[Job]:
+    """The jobs, given dependencies first, by the estimated seconds of the longest chain that begins with each.
+
+    What much waits for begins early, and no long chain is left over for the end.
+    """
+    chain: dict[str, float] = {}
+    for job in reversed(jobs):
+        chain[job.digest] = chain.get(job.digest, 0.0) + job.cost().seconds
+        for need in job.needs:
+            chain[need.digest] = max(chain.get(need.digest, 0.0), chain[job.digest])
+    return sorted(jobs, key=lambda job: -chain[job.digest])
 
 
 def _start(context: ForkServerContext, job: Job, store: Store, device: str) -> Running:

@@ -1,9 +1,9 @@
 """The paper's question, end to end, in minutes: a demonstration of the program, not evidence.
 
 Command: cgap run quickstart
-Cost:    9 minutes on two cores that other work shared, no GPU, no network
-Expect:  the strong encoder and the state beat the weak one with both methods; the arms are trained so shortly that
-         most are labelled "undertrained", and then no verdict is drawn. studies/tabletop.py asks the same with care.
+Cost:    8 minutes on two cores, no GPU, no network
+Expect:  a better encoder helps Diffusion and hardly OAT, whose arms have learned least; all are trained so shortly that
+         they are labelled "undertrained", and then no verdict is drawn. studies/tabletop.py asks the same with care.
 """
 
 from compression_gap.encoders.state import State
