@@ -3,7 +3,7 @@
     python benchmarks/libero_checks.py replay STORE    every demonstration of a store, replayed from its initial state
     python benchmarks/libero_checks.py overfit         a policy trained on one demonstration repeats it
 
-Expected: every demonstration succeeds again, and so does the policy.
+Expected: every demonstration succeeds again, and so does the policy. The second does not hold yet.
 """
 
 import sys

@@ -150,7 +150,8 @@ class OatTokenizer(Tokenizer):
         """Geometric mean of the errors at the prefix lengths that occur; the whole code weighs as all others do."""
         occurring = [k for k in self.prefixes.tolist() if (length == k).any()]
         logs = torch.stack([(errors[length == k].mean() + EXACT).log() for k in occurring])
-        weights = torch.tensor([len(self.prefixes) - 1 or 1 if k == self.max_tokens else 1 for k in occurring]).to(logs)
+        whole = max(1, len(self.prefixes) - 1)
+        weights = torch.tensor([whole if k == self.max_tokens else 1 for k in occurring]).to(logs)
         return (weights @ logs / weights.sum()).exp()
 
     def to_points(self, scaled: Float[Tensor, "B T D"]) -> Float[Tensor, "B L d"]:
