@@ -10,16 +10,20 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 from torch import Tensor
 
 from browser import look
 from compression_gap import Agent, plugins, studies
 from compression_gap.cli import main
+from compression_gap.pipeline.tables import Tables
+from compression_gap.report.page import render
 from compression_gap.store import Store, read_job, verify
 from compression_gap.suites.tabletop.suite import Tabletop
 
@@ -169,6 +173,20 @@ def test_the_report_can_be_written_elsewhere(
     assert code == 0
     assert said["cells"] == finished[1]["cells"]
     assert (tmp_path / "new" / "page.html").read_text("utf-8").startswith("<!doctype html>")
+
+
+def test_one_seed_has_intervals_about_its_checkpoints_and_says_so(finished: tuple[Path, dict[str, Any]]):
+    store, said = finished
+    one = Tables(replace(studies.find("smoke"), seeds=(0,)), Store(store)).report
+    for cell in one.cells:
+        for at, (success,) in zip(cell.success, zip(*cell.per_seed, strict=True), strict=True):
+            low, high = binomtest(round(success / 100 * cell.episodes), cell.episodes).proportion_ci(method="wilson")
+            assert (at.value, at.low, at.high) == pytest.approx((success, 100 * low, 100 * high))
+            assert at.over == "these checkpoints only"
+    page = render(one)
+    assert "95 % for these checkpoints only (Wilson)" in page
+    assert "Welch" not in page
+    assert {number["over"] for cell in said["cells"] for number in cell["success"]} == {"new training seeds"}
 
 
 def test_a_damaged_result_stops_the_run_before_it_begins(

@@ -153,7 +153,7 @@ def test_content_is_plain_json_and_a_number_that_does_not_exist_is_null() -> Non
     row = replace(content.tokenizers[0], error_mm=Measured(float("nan"), float("-inf"), 1.0))
     found = json.loads(json.dumps(replace(content, tokenizers=(row,)).to_json(), allow_nan=False))
     assert found["tokenizers"][0]["error_mm"] == {
-        "value": None, "low": None, "high": 1.0, "over": "training seeds", "kind": "estimate",
+        "value": None, "low": None, "high": 1.0, "over": "new training seeds", "kind": "estimate",
     }  # fmt: skip
     assert found["cells"][0]["success"][PRIMARY]["value"] == content.cells[0].success[PRIMARY].value
 

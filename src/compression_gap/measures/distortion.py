@@ -12,12 +12,12 @@ from compression_gap.suites.base import Legend
 
 def distortion(
     chunk: Float[np.ndarray, "N T D"], decoded: Float[np.ndarray, "N T D"], legend: Legend
-) -> dict[str, float]:
+) -> dict[str, float | None]:
     """Reconstruction error of held-out chunks. Delta actions are integrated over the chunk: their sum moves the arm.
 
     `mm` and `degrees`: root mean square over chunks and steps of the length of the integrated position and rotation
-    error; `gripper`: share of steps whose open/close command changed; `nmse`: mean squared error over the actions'
-    variance, arm dimensions pooled.
+    error, None where no action is named after such an axis; `gripper`: share of steps whose open/close command changed;
+    `nmse`: mean squared error over the actions' variance, arm dimensions pooled.
     """
     axes = {name.split()[0]: d for d, name in enumerate(legend.action)}
     scale = np.asarray(legend.action_scale)
@@ -33,5 +33,5 @@ def distortion(
     }
 
 
-def _length(error: Float[np.ndarray, "N T D"], axes: Sequence[int]) -> float:
-    return float(np.sqrt((error[..., list(axes)] ** 2).sum(axis=-1).mean())) if axes else 0.0
+def _length(error: Float[np.ndarray, "N T D"], axes: Sequence[int]) -> float | None:
+    return float(np.sqrt((error[..., list(axes)] ** 2).sum(axis=-1).mean())) if axes else None

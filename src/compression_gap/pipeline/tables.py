@@ -112,7 +112,7 @@ class Tables:
                     method=arm.method.name,
                     encoder=arm.sight.name,
                     decoding=self._decoding(arm.method, decoding),
-                    success=tuple(measured(statistics.cell(outcomes)) for outcomes in known),
+                    success=tuple(self._level(outcomes) for outcomes in known),
                     per_seed=tuple(tuple(float(v[seed]) for v in values) for seed in seeds),
                     episodes=int(np.sum(known[0].episodes)),
                     convergence=label,
@@ -191,7 +191,7 @@ class Tables:
                 losses[0] = Measured(0.0, 0.0, 0.0, over="nothing: there is no code")
             if arm.sight == state:
                 losses[2] = Measured(0.0, 0.0, 0.0, over="nothing: this is the state encoder")
-            levels = [measured(statistics.cell(step)) for step in known]
+            levels = [self._level(step) for step in known]
             rows.append(
                 content.Ladder(arm.method.name, self._decoding(arm.method, decoding), arm.sight.name, *levels, *losses)
             )
@@ -211,9 +211,9 @@ class Tables:
                     nominal_bits=found["nominal_bits"],
                     marginal_bits=Measured(found["marginal_bits"], over="chunks", kind="upper bound"),
                     code_length_bits=Measured(found["code_length_bits"], over="chunks", kind="upper bound"),
-                    error_mm=Measured(found["mm"], over="chunks"),
-                    error_degrees=Measured(found["degrees"], over="chunks"),
-                    replay=tuple(measured(statistics.cell(o), "reference") for o in curve if o is not None),
+                    error_mm=None if found["mm"] is None else Measured(found["mm"], over="chunks"),
+                    error_degrees=None if found["degrees"] is None else Measured(found["degrees"], over="chunks"),
+                    replay=tuple(self._level(o, "reference") for o in curve if o is not None),
                 )
             )
         return rows
@@ -258,6 +258,11 @@ class Tables:
         mine = {self.store.name(job): job for job in with_needs(jobs_of(self.grid))}
         found = [failure for failure in self.store.failures() if failure.job in mine]
         return [content.Failure(f"{mine[f.job].title} ({f.job})", f.error, f.traceback) for f in found]
+
+    def _level(self, outcomes: Outcomes, kind: Any = "estimate") -> Measured:
+        """Success with its interval over training seeds; a grid of one seed can speak about its checkpoints only."""
+        of = statistics.wilson if len(self.grid.seeds) == 1 and outcomes.trained else statistics.cell
+        return measured(of(outcomes), kind)
 
     def _decoding(self, method: Method, decoding: Decoding) -> str:
         return decoding if method.tokenizer is not None else ""

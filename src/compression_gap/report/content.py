@@ -25,8 +25,8 @@ class Measured:
     """Lower end of the 95 % interval; None when there is none, as with a single seed."""
     high: float | None = None
     """Upper end of the 95 % interval."""
-    over: str = "training seeds"
-    """What the interval is over: `training seeds`, `episodes` (about these checkpoints only), `frames`, ..."""
+    over: str = "new training seeds"
+    """What the interval speaks about: `new training seeds`, `these checkpoints only`, `frames`, ..."""
     kind: Literal["estimate", "upper bound", "lower bound", "reference"] = "estimate"
     """A reference may be passed: codebook replay is no ceiling on what a policy can do with that codebook."""
 

@@ -25,7 +25,7 @@ def render(content: ReportContent) -> str:
         about=words.about,
         verdicts=[(row, words.verdict(content, row)) for row in content.interactions],
         paper=paper,
-        intervals=words.INTERVAL,
+        intervals=words.intervals(content),
         range=words.interval,
         unbroken=_unbroken,
         signed=words.signed,

@@ -22,7 +22,7 @@ def show(content: ReportContent, console: Console) -> None:
     legend = "".join(f"; {LEGEND[label]}" for label in labels if label in LEGEND)
     paragraphs = [words.cautions(content), *(words.about(content, row) for row in content.interactions)]
     console.print(
-        Text(f"{content.grid}: success in %{where}, intervals {words.INTERVAL}{legend}", style="bold"),
+        Text(f"{content.grid}: success in %{where}, intervals {words.intervals(content)}{legend}", style="bold"),
         _table(content),
         "",
         *(Text(" ".join(sentences)) for sentences in paragraphs if sentences),
@@ -94,7 +94,10 @@ def _cell(content: ReportContent, cell: Cell) -> dict[str, Any]:
         "change_on_doubling": cell.change_on_doubling,
         "seeds": len(cell.per_seed),
         "episodes": cell.episodes,
-        "success": [{"tolerance_mm": tolerance, **_interval(number), "unit": "%"} for tolerance, number in pairs],
+        "success": [
+            {"tolerance_mm": tolerance, **_interval(number), "over": number.over, "unit": "%"}
+            for tolerance, number in pairs
+        ],
     }
 
 

@@ -13,7 +13,6 @@ Label = Literal["resolved", "reversed", "not resolved", "undertrained", "overfit
 
 MINUS, ARROW = "\N{MINUS SIGN}", "\N{RIGHTWARDS ARROW}"
 SMOKE_TEST_SEEDS = 2
-INTERVAL = "95 % over training seeds (Welch)"
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,11 @@ def about(content: ReportContent, row: Interaction) -> tuple[str, ...]:
         )
     told = f"{gains}. {found.words[0].upper()}{found.words[1:]}."
     return (told, *_flag(content, row), *_along_the_tolerances(content, row))
+
+
+def intervals(content: ReportContent) -> str:
+    """What the intervals of a success are over, for captions."""
+    return "95 % for these checkpoints only (Wilson)" if content.seeds == 1 else "95 % over training seeds (Welch)"
 
 
 def _cautions(content: ReportContent) -> Iterator[str]:

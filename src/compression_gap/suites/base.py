@@ -37,7 +37,7 @@ class Legend:
     """How much each value of the privileged state changes for one millimetre of pose error (for an angle: for the
     angle that the suite counts as one millimetre). Known-bits channels add noise in these units."""
     action: tuple[str, ...]
-    """Name of each action value."""
+    """Name of each action value: x, y, z move the arm and roll, pitch, yaw turn it, as differences."""
     action_scale: tuple[float, ...]
     """Physical size of an action of 1: millimetres for positions, degrees for rotations, 1 for the gripper."""
     action_low: tuple[float, ...]

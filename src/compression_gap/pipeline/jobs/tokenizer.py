@@ -83,7 +83,7 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
 
 
 @dataclass(frozen=True)
-class TokenBits(Job, kind="token_bits", version=1):
+class TokenBits(Job, kind="token_bits", version=2):
     """Rate and distortion of a tokenizer on held-out demonstrations. Writes summary.json and the probe's loss curve."""
 
     resumable: ClassVar[bool] = True

@@ -157,7 +157,7 @@ class LiberoSuite(Suite):
                 for name, unit in zip(STATE_OF_A_THING, units, strict=True)
             ),
             state_scale=scale * self.num_things,
-            action=("dx", "dy", "dz", "droll", "dpitch", "dyaw", "gripper"),
+            action=("x", "y", "z", "roll", "pitch", "yaw", "gripper"),
             action_scale=(50.0,) * 3 + (float(np.degrees(0.5)),) * 3 + (1.0,),
             action_low=(-1.0,) * ACTIONS,
             action_high=(1.0,) * ACTIONS,
