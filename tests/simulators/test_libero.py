@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,9 @@ from compression_gap.suites.base import state_hashes
 from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, load_tasks
 from compression_gap.suites.libero.suite import Libero, LiberoSimulators, LiberoSuite
 
+PINNED = Path(__file__).parents[1] / "golden" / "libero.json"
+CURE = """If the change is intended: raise `version` of Libero in suites/libero/suite.py, then write new numbers with:
+python -m pytest tests/simulators/test_libero.py --rewrite-golden"""
 LOOKS = ("proprioception", "state", "stamp")
 STILL = np.array([[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0]])
 
@@ -74,6 +79,29 @@ def test_the_expert_puts_the_soup_into_the_basket(soup: LiberoSuite) -> None:
     simulators, executed = demonstrate(soup, 5)
     assert simulators.outcome()["success"][0]
     assert 50 < len(executed) < soup.legend.max_steps
+
+
+def test_an_episode_is_what_this_version_makes(stove: LiberoSuite, request: pytest.FixtureRequest) -> None:
+    simulators, expert, seen = started(stove, 4), stove.expert(0), []
+    expert.begin([4])
+    for step in range(61):  # long enough to turn the knob
+        if step % 20 == 0:
+            looks = simulators.observe(("proprioception", "state"))
+            seen.append({name: look[0].astype(np.float64).round(5).tolist() for name, look in looks.items()})
+        simulators.step(expert.act(simulators)[1])
+    pictures = simulators.observe(stove.legend.cameras)
+    colours = {name: picture[0].mean(axis=(0, 1)).round(2).tolist() for name, picture in pictures.items()}
+    if request.config.getoption("--rewrite-golden"):
+        made = {"version": Libero.version, "seen": seen, "colours": colours}
+        PINNED.write_text(json.dumps(made).replace("}, ", "},\n") + "\n")
+    pinned = json.loads(PINNED.read_text())
+    assert pinned["version"] == Libero.version, CURE
+    for now, then in zip(seen, pinned["seen"], strict=True):
+        assert now["proprioception"] == pytest.approx(then["proprioception"], abs=1e-3), CURE  # 1 mm
+        change = np.subtract(now["state"], then["state"]) / stove.legend.state_scale
+        assert np.abs(change).max() < 0.5, CURE  # half a millimetre
+    for camera, colour in pinned["colours"].items():
+        assert colours[camera] == pytest.approx(colour, abs=0.5), CURE
 
 
 def test_a_restored_continuation_equals_the_original_to_the_last_bit(stove: LiberoSuite) -> None:
