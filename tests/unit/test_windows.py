@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -84,6 +85,16 @@ def test_joined_demonstrations_keep_their_frames():
     assert both.episodes["start"].to_list() == [0, 2, 5]
     assert both.task.tolist() == [0] * 5 + [1] * 4
     assert both.label[5:].tolist() == second.label.tolist()
+
+
+def test_tasks_whose_scenes_differ_in_size_are_joined():
+    first, second = demos([2]), demos([3], task=1)
+    wide = replace(second, scene=np.repeat(second.scene, 4, axis=1))
+    scene = Demos.join([first, wide, first]).scene
+    np.testing.assert_array_equal(scene[:2, :1], first.scene)
+    np.testing.assert_array_equal(scene[2:5], wide.scene)
+    np.testing.assert_array_equal(scene[5:, :1], first.scene)
+    assert np.isnan(scene[:2, 1:]).all()
 
 
 def test_demonstrations_come_back_from_disk(tmp_path: Path):

@@ -47,15 +47,16 @@ class Demos:
 
     @classmethod
     def join(cls, parts: Sequence[Demos]) -> Demos:
-        """The episodes of all parts, laid end to end."""
+        """The episodes of all parts, laid end to end. Where tasks differ in what a scene holds, NaN fills the rest."""
         if len(parts) == 1:
             return parts[0]
         offsets = np.cumsum([0, *(len(part.label) for part in parts[:-1])])
         episodes = pl.concat(
             [part.episodes.with_columns(pl.col("start") + int(n)) for part, n in zip(parts, offsets, strict=True)]
         )
-        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.ARRAYS}
-        return cls(episodes=episodes, **arrays)
+        alike = [name for name in cls.ARRAYS if name != "scene"]
+        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in alike}
+        return cls(episodes=episodes, scene=_stack_scenes([part.scene for part in parts]), **arrays)
 
     @property
     def task(self) -> np.ndarray:
@@ -67,3 +68,13 @@ class Demos:
         order = self.episodes.with_row_index("row").with_columns(pl.int_range(pl.len()).over("task").alias("rank"))
         chosen = order.filter((pl.col("rank") % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) == held_out)
         return chosen["row"].to_numpy().astype(np.int64)
+
+
+def _stack_scenes(parts: Sequence[np.ndarray]) -> np.ndarray:
+    shapes = {scene.shape[1:] for scene in parts}
+    if len(shapes) == 1:
+        return np.concatenate(parts)
+    stacked = np.full((sum(map(len, parts)), max(width for (width,) in shapes)), np.nan)
+    for scene, start in zip(parts, np.cumsum([0, *map(len, parts)]), strict=False):
+        stacked[start : start + len(scene), : scene.shape[1]] = scene
+    return stacked

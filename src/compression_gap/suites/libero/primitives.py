@@ -47,6 +47,8 @@ class Grasp:
     """Where the finger tips go, in metres."""
     along: tuple[float, float, float] | None = None
     """The direction along which the fingers close; None for round things, which are held as the hand comes."""
+    middle: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    """What is brought over a place: the middle of the thing, where its frame is elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Arm:
         self.fingers = OPEN
         self.yaw = 0.0
         self.held: Held | None = None
+        self.travel = self.HOVER  # height above the next thing at which the hand comes to it
 
     @property
     def position(self) -> Point:
@@ -141,7 +144,7 @@ class Arm:
         if grasp.along is not None:
             x, y, _ = self.see[f"{thing}.rotation"] @ grasp.along
             self.yaw = nearest_half_turn(float(np.arctan2(y, x)) - np.pi / 2, self.yaw)
-        yield from self.go(lambda: point() + self.style.detour + up(self.HOVER))
+        yield from self.go(lambda: point() + self.style.detour + up(self.travel))
         yield from self.descend(point)
 
     def pick(self, thing: str, grasp: Grasp) -> Moves:
@@ -154,17 +157,29 @@ class Arm:
             if self.see[f"{thing}.position"][2] > before + self.HOVER / 3:
                 self.held = Held(thing, grasp, self.see[f"{thing}.position"] - self.position)
 
-    def place(self, on: str, height: float, over: float = HOVER) -> Moves:
+    def place(
+        self,
+        on: str,
+        height: float,
+        over: float = HOVER,
+        aside: tuple[float, float] = (0.0, 0.0),
+        along: tuple[float, float] | None = None,
+    ) -> Moves:
         """Brings what it holds to `height` above the middle of a site, and lets go; picks it up again if it slips.
 
-        On the way it travels `over` metres higher still: over the rim of a basket, say.
+        On the way it travels `over` metres higher still: over the rim of a basket, say. It sets down `aside` of the
+        middle (m, along world x and y), with the fingers turned to close `along` a direction if one is given.
         """
 
         def point() -> Point:
             assert self.held is not None, "there is nothing to place"
-            return self.position + self.see[f"{on}.position"] + up(height) - self.see[f"{self.held.thing}.position"]
+            thing, middle = self.held.thing, self.held.grasp.middle
+            offset = np.array([*aside, height]) - self.see[f"{thing}.rotation"] @ middle
+            return self.position + self.see[f"{on}.position"] + offset - self.see[f"{thing}.position"]
 
         while (held := self.held) is not None:
+            if along is not None:
+                self.yaw = nearest_half_turn(float(np.arctan2(along[1], along[0])) - np.pi / 2, self.yaw)
             yield from self.rise(max(0.0, point()[2] + over - self.position[2]))
             yield from self.go(lambda: point() + self.style.detour + up(over))
             yield from self.descend(point)
@@ -172,7 +187,8 @@ class Arm:
             if slipped:
                 yield from self.pick(held.thing, held.grasp)
         yield from self.grip(OPEN, 10)
-        yield from self.rise()
+        self.travel = over  # what stood in the way of coming stands in the way of leaving
+        yield from self.rise(over)
 
     def turn(self, knob: str, grasp: Grasp, joint: str, to: float) -> Moves:
         """Holds a knob from above and turns until its joint has reached an angle (rad), then lets go."""
