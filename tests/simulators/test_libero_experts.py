@@ -2,6 +2,7 @@
 
 import pytest
 
+from compression_gap.data.collect import collect
 from compression_gap.suites.libero.experts import SCRIPTS
 from compression_gap.suites.libero.suite import Libero
 
@@ -11,12 +12,5 @@ ELSEWHERE = {("libero_10", 2), ("libero_object", 0)}  # test_libero.py has these
 @pytest.mark.parametrize(("suite", "task"), sorted(SCRIPTS.keys() - ELSEWHERE))
 def test_an_expert_does_what_the_instruction_says(suite: str, task: int) -> None:
     built = Libero(suite=suite, tasks=(task,)).build()
-    simulators, expert = built.simulators(0, 1), built.expert(0)
-    simulators.reset(built.initial_states(0, "demonstrations", [0]), [0])
-    expert.begin([0])
-    for _ in range(built.legend.max_steps):
-        if simulators.done()[0]:
-            break
-        simulators.step(expert.act(simulators)[1])
-    assert simulators.outcome()["success"][0]
-    simulators.close()
+    kept, _ = collect(built, 0, "demonstrations", first=0, attempts=1, batch=1, report=lambda *_: None)
+    assert kept.episodes["index"].to_list() == [0]
