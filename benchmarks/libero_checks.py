@@ -27,7 +27,7 @@ from compression_gap.shapes import Batch, ChunkShape
 from compression_gap.store import Store, read_job
 from compression_gap.suites.libero import experts as scripts
 from compression_gap.suites.libero import primitives
-from compression_gap.suites.libero.suite import Libero, LiberoSuite
+from compression_gap.suites.libero.suite import Libero
 from compression_gap.training import Training, train
 
 PROTOCOL = "demonstrations"
@@ -59,22 +59,11 @@ def experts() -> bool:
     enough = True
     for suite, task in scripts.SCRIPTS:
         built = Libero(suite=suite, tasks=(task,)).build()
-        succeeded = sum(attempt(built, first + number) for number in range(RESETS))
+        kept, _ = collect(built, 0, "development", first, RESETS, 1, tell)
+        succeeded = kept.episodes.height
         print(f"{suite} {task}: {succeeded} of {RESETS}, {built.tasks[0]}", flush=True)
         enough &= succeeded >= ENOUGH
     return enough
-
-
-def attempt(suite: LiberoSuite, reset: int) -> bool:
-    """Whether the expert succeeds from a random reset."""
-    simulators, expert = suite.simulators(0, 1), suite.expert(0)
-    simulators.reset(suite.initial_states(0, "development", [reset]), [reset])
-    expert.begin([reset])
-    for _ in range(suite.legend.max_steps):
-        if simulators.done()[0]:
-            break
-        simulators.step(expert.act(simulators)[1])
-    return bool(simulators.outcome()["success"][0])
 
 
 def overfit() -> bool:
