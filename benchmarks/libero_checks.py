@@ -45,7 +45,7 @@ def replay(root: str) -> bool:
         if folder.parent.name != PROTOCOL:
             continue
         job = read_job(folder)
-        succeeded = replays(job.suite.build(), job.task, PROTOCOL, Demos.load(folder), tell)
+        succeeded = replays(job.suite.build(), job.task, job.protocol, Demos.load(folder), tell)
         print(f"{folder.name}: {succeeded.sum()} of {len(succeeded)} succeed again")
         complete &= bool(succeeded.all())
     return complete
@@ -59,7 +59,7 @@ def experts() -> bool:
     enough = True
     for suite, task in scripts.SCRIPTS:
         built = Libero(suite=suite, tasks=(task,)).build()
-        kept, _ = collect(built, 0, "development", first, RESETS, 1, tell)
+        kept = collect(built, 0, "development", first, RESETS, 1, tell)
         succeeded = kept.episodes.height
         print(f"{suite} {task}: {succeeded} of {RESETS}, {built.tasks[0]}", flush=True)
         enough &= succeeded >= ENOUGH
@@ -76,7 +76,7 @@ def overfit() -> bool:
     scripts.NOISE = scripts.NOISE_TURNING = 0.0
     torch.set_num_threads(1)
     suite = Libero().build()
-    demos, _ = collect(suite, 0, PROTOCOL, 0, 1, 1, tell)
+    demos = collect(suite, 0, PROTOCOL, 0, 1, 1, tell)
     torch.manual_seed(0)
     spec = AgentSpec(State(), Diffusion.sized("S"), None, horizon=HORIZON, history=1)
     agent = spec.build(suite.legend, suite.tasks)
@@ -110,7 +110,8 @@ def overfit() -> bool:
             folder=Path(folder),
             report=tell,
         )
-    rows = roll_out(AgentDriver(agent, "greedy"), suite, Rollouts(PROTOCOL, episodes=1, execute=HORIZON), 1, tell)
+    rollouts = Rollouts(PROTOCOL, episodes=1, execute=HORIZON)
+    rows = roll_out(AgentDriver(agent, "greedy"), suite, rollouts, (0,), 1, tell)
     print(rows)
     return bool(rows["success"].all())
 

@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code: 0, 1 if jobs failed, 2 for bad input, 130 after Ctrl-C."""
     parser = arguments()
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command != "try":
+    if rest and args.command not in ("try", "collect"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         answer = call(args, rest)
@@ -61,10 +61,16 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
             chosen = (args.method, args.sight, args.seed)
             run_with = (args.store, args.workers, args.device)
             return commands.try_cell(args.study, chosen, leaves(rest), *run_with, quiet=args.json)
+        case "collect":
+            stride = None if args.no_pictures else args.stride
+            what = (args.suite, args.tasks, args.episodes, args.initial_states, stride, leaves(rest))
+            return commands.collect(*what, args.store, args.workers, quiet=args.json)
         case "list":
             return commands.listing(args.what)
         case _:
-            return commands.evaluate(args.folder, args.episodes, args.protocol, args.execute, args.decoding)
+            rollouts = (args.protocol, args.episodes, args.execute)
+            run_with = (args.workers, args.device)
+            return commands.evaluate(args.folder, rollouts, args.decoding, *run_with, quiet=args.json)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -83,11 +89,13 @@ def arguments() -> argparse.ArgumentParser:
         text = "where results are kept (default: $CGAP_STORE, else ./store)"
         parser.add_argument("--store", type=Path, default=default_root(), metavar="DIR", help=text)
 
-    def running(parser: argparse.ArgumentParser) -> None:
-        stored(parser)
+    def workers(parser: argparse.ArgumentParser) -> None:
         cores = len(os.sched_getaffinity(0))
         text = f"jobs side by side (default: the {cores} cores of this machine)"
         parser.add_argument("--workers", type=count, default=cores, metavar="N", help=text)
+
+    def running(parser: argparse.ArgumentParser) -> None:
+        workers(parser)
         parser.add_argument(
             "--device", choices=("cpu", "cuda"), default="cpu", help="where networks run (default: cpu)"
         )
@@ -96,6 +104,7 @@ def arguments() -> argparse.ArgumentParser:
 
     run = command("run", "Run a study: finish every job that is not finished, and write the report.")
     run.add_argument("study", metavar="STUDY", help=study)
+    stored(run)
     running(run)
     run.add_argument("--dry-run", action="store_true", help="only list the jobs, with estimated time, disk and memory")
 
@@ -111,7 +120,20 @@ def arguments() -> argparse.ArgumentParser:
     attempt.add_argument("--method", metavar="NAME", help="one of the study's methods (default: the first)")
     attempt.add_argument("--sight", metavar="NAME", help="one of the study's sights (default: the first)")
     attempt.add_argument("--seed", type=int, metavar="N", help="training seed (default: the study's first)")
+    stored(attempt)
     running(attempt)
+
+    text = "Make demonstrations with a suite's scripted experts; settings of the suite follow: --image_size 128"
+    collect = command("collect", text)
+    collect.add_argument("suite", metavar="SUITE", help="tabletop, libero_10, libero_object, libero_spatial, ...")
+    collect.add_argument("--tasks", type=int, nargs="+", metavar="N", help="only these (default: all)")
+    collect.add_argument("--episodes", type=count, default=50, metavar="N", help="attempts a task (default: 50)")
+    text = "fixed: those that the suite sets apart for demonstrations (default); random: seeded random resets"
+    collect.add_argument("--initial-states", default="fixed", metavar="NAME", help=text)
+    collect.add_argument("--stride", type=count, default=1, metavar="N", help="draw every N-th frame (default: 1)")
+    collect.add_argument("--no-pictures", action="store_true", help="only simulate")
+    stored(collect)
+    workers(collect)
 
     listing = command("list", "List the parts that a cell can be made of, with their settings, or the studies.")
     what = ("suites", "encoders", "tokenizers", "policies", "studies")
@@ -125,6 +147,7 @@ def arguments() -> argparse.ArgumentParser:
         "--execute", type=count, metavar="N", help="actions of a chunk between looks (default: 8, or all if fewer)"
     )
     evaluate.add_argument("--decoding", choices=("greedy", "sampled"), default="greedy", help="default: greedy")
+    running(evaluate)
     return whole
 
 

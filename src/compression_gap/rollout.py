@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -71,16 +72,30 @@ class AgentDriver:
             self.agent.observe(simulators.observe(self.agent.reads))
 
 
-def roll_out(driver: Driver, suite: Suite, rollouts: Rollouts, batch: int, report: Report) -> pl.DataFrame:
-    """Runs every episode of every task and returns a row an episode.
+def roll_out(
+    driver: Driver,
+    suite: Suite,
+    rollouts: Rollouts,
+    tasks: Sequence[int],
+    batch: int,
+    report: Report,
+    folder: Path | None = None,
+) -> pl.DataFrame:
+    """Runs every episode of the tasks and returns a row an episode.
 
-    Columns: task, index, protocol, initial_state (hash), steps, invalid (chunks that could not be decoded), and the
-    suite's outcome columns. An episode whose chunk is invalid keeps what is left of its last plan, else stands still.
+    Columns: task, index, protocol, initial_state (hash), steps, invalid (chunks that could not be decoded), the suite's
+    conditions and its outcome columns. An episode whose chunk is invalid keeps what is left of its last plan, else
+    stands still. With a `folder`, every batch of rows is written there as soon as it is over, and one that stands there
+    is not run again: after a kill the same call goes on.
     """
-    pieces = list(_pieces(suite, rollouts, batch))
+    pieces = list(_pieces(tasks, rollouts, batch))
     frames = []
     simulators: dict[tuple[int, int], Simulators] = {}
     for number, (task, indices) in enumerate(pieces):
+        kept = folder / f"task-{task}-from-{indices[0]}.parquet" if folder else None
+        if kept and kept.exists():
+            frames.append(pl.read_parquet(kept))
+            continue
         key = (task, len(indices))
         if key not in simulators:
             for held in simulators.values():
@@ -88,13 +103,18 @@ def roll_out(driver: Driver, suite: Suite, rollouts: Rollouts, batch: int, repor
             simulators = {key: suite.simulators(task, len(indices))}
         steps_done = _report_within(report, number, len(pieces))
         frames.append(_batch(driver, suite, rollouts, task, indices, simulators[key], steps_done))
+        if kept:
+            beside = kept.with_suffix(".new")
+            beside.parent.mkdir(exist_ok=True)
+            frames[-1].write_parquet(beside)
+            beside.replace(kept)
     for held in simulators.values():
         held.close()
     return pl.concat(frames)
 
 
-def _pieces(suite: Suite, rollouts: Rollouts, batch: int) -> Iterator[tuple[int, list[int]]]:
-    for task in range(len(suite.tasks)):
+def _pieces(tasks: Sequence[int], rollouts: Rollouts, batch: int) -> Iterator[tuple[int, list[int]]]:
+    for task in tasks:
         for first in range(0, rollouts.episodes, batch):
             yield task, list(range(first, min(first + batch, rollouts.episodes)))
 
@@ -143,6 +163,7 @@ def _batch(
             "initial_state": state_hashes(states),
             "steps": steps,
             "invalid": invalid,
+            **{name: [value] * num for name, value in suite.conditions.items()},
             **columns,
         }
     )

@@ -76,6 +76,11 @@ class Store:
         """Names of the jobs that were begun and not finished; some may be running now."""
         return sorted(folder.name.replace("-", "/", 1) for folder in (self.root / ".partial").glob("*/"))
 
+    def pieces(self, job: Spec) -> list[str]:
+        """Names of the files that an unfinished job has finished so far."""
+        partial = self.root / ".partial" / f"{job.kind}-{job.digest}"
+        return sorted(str(path.relative_to(partial)) for path in partial.rglob("*") if not path.match("*.new"))
+
     @contextmanager
     def lock(self, job: Spec) -> Iterator[None]:
         """Waits until nobody else works on the job. The kernel frees the lock when its holder dies, however it dies."""
@@ -98,8 +103,8 @@ class Store:
             for path in partial.glob(name):
                 path.unlink()
         sizes = {str(p.relative_to(partial)): p.stat().st_size for p in sorted(partial.rglob("*")) if p.is_file()}
-        _write_json(partial / "job.json", to_json(job))
-        _write_json(partial / "provenance.json", {"digest": job.digest, "files": sizes, **provenance})
+        write_json(partial / "job.json", to_json(job))
+        write_json(partial / "provenance.json", {"digest": job.digest, "files": sizes, **provenance})
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial.replace(folder)
         self._failure_file(job).unlink(missing_ok=True)
@@ -113,7 +118,7 @@ class Store:
         """Keeps a failure until the job succeeds."""
         path = self._failure_file(job)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write_json(path, {"job": self.name(job), "error": error, "traceback": traceback})
+        write_json(path, {"job": self.name(job), "error": error, "traceback": traceback})
 
     def failures(self) -> list[Failure]:
         """Every failure that has not been made good."""
@@ -158,7 +163,7 @@ def read_job(folder: Path) -> Any:
     return from_json(data, where="job.json")
 
 
-def _write_json(path: Path, data: Any) -> None:
+def write_json(path: Path, data: Any) -> None:
     """Writes beside and renames, so that a kill or a full disk leaves no half of it."""
     beside = path.with_suffix(".new")
     with beside.open("w") as file:

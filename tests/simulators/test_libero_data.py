@@ -10,7 +10,7 @@ import pytest
 from compression_gap.data.collect import replays
 from compression_gap.data.demos import Demos
 from compression_gap.pipeline.jobs import Demonstrations, Drawings
-from compression_gap.pipeline.run import run_here
+from compression_gap.pipeline.worker import run_here
 from compression_gap.store import Store
 from compression_gap.studies.libero_smoke import grid
 

@@ -94,7 +94,7 @@ def test_its_jobs_are_planned_without_simulator_and_models(tmp_path: Path):
     plan = commands.forecast("factorial", tmp_path, workers=2).data
     kinds = [job["job"].partition("/")[0] for job in plan["jobs"]]
     assert kinds.count("trained_agent") == 4 * 2 * (5 + 1)
-    assert kinds.count("evaluation") == 4 * 2 * (5 + 2)
+    assert kinds.count("evaluation") == 4 * 2 * (5 + 2) * 10  # one for each task
     assert kinds.count("trained_tokenizer") == 5 + 1  # shared by the sizes
     assert kinds.count("features") == kinds.count("drawings") == 2 * 10
     pictures = {job["title"]: job["disk_mb"] for job in plan["jobs"] if job["job"].startswith("drawings")}

@@ -148,6 +148,26 @@ def test_wrong_fields_are_named(changes: dict, message: str) -> None:
         Libero(**changes)
 
 
+def test_tasks_are_demonstrated_alone_and_learned_together() -> None:
+    both = Libero(tasks=(2, 8))
+    alone = [both.alone(task) for task in range(2)]
+    assert alone == [(Libero(tasks=(2,)), 0), (Libero(tasks=(8,)), 0)]
+    assert alone[0][0].united([suite for suite, _ in alone]) == both
+    with pytest.raises(ValueError, match="differ in more than their tasks"):
+        both.united([both, Libero(tasks=(2,), image_size=32)])
+
+
+@pytest.mark.parametrize(
+    ("protocol", "episodes", "message"),
+    [("test", 16, "'test' has 15 initial states"), ("fixed", 51, "has 50"), ("randon", 1, "did you mean 'random'")],
+)
+def test_a_protocol_says_before_any_training_what_it_does_not_have(protocol: str, episodes: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Libero().check_episodes(protocol, episodes)
+    for enough in (("test", 15), ("fixed", 50), ("random", 1000), ("demonstrations", 70)):
+        Libero().check_episodes(*enough)
+
+
 def test_a_task_without_a_script_says_which_tasks_have_one() -> None:
     with pytest.raises(ValueError, match=r"no scripted expert for libero_10 task 3.*libero_object 0"):
         script_for("libero_10", 3)

@@ -24,6 +24,7 @@ from compression_gap.suites.tabletop.suite import Tabletop
 from compression_gap.tokenizers.oat import Oat
 
 SUITE = Tabletop(image_size=16).build()
+SUITE_TASKS = len(SUITE.tasks)
 POLICY = Diffusion(width=16, layers=1, heads=2, inference_steps=2)
 CODE = Oat(tokens=2, levels=(5, 3), width=16, head_width=8, encoder_layers=1, decoder_layers=1)
 ACTIONS = len(SUITE.legend.action)
@@ -39,7 +40,8 @@ def agent(spec: AgentSpec) -> Agent:
 
 
 def roll(driver: Driver, *, batch: int, episodes: int = 4, execute: int = 8, protocol: str = "test") -> pl.DataFrame:
-    return roll_out(driver, SUITE, Rollouts(protocol, episodes, execute), batch, lambda fraction, text: None)
+    rollouts = Rollouts(protocol, episodes, execute)
+    return roll_out(driver, SUITE, rollouts, range(SUITE_TASKS), batch, lambda fraction, text: None)
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from compression_gap import plugins
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import array_on_disk
 from compression_gap.pipeline.progress import Progress
-from compression_gap.pipeline.run import divide, execute, longest_chain_first, run, run_here
+from compression_gap.pipeline.run import divide, longest_chain_first, run
+from compression_gap.pipeline.worker import execute, run_here
 from compression_gap.store import Store, StoreError, default_root, read_job, verify
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -16,45 +16,47 @@ from compression_gap.training import Report
 OBSERVED = ("proprioception", "state", "stamp")
 
 
-@dataclass
-class Attempt:
-    """One recorded episode: arrays [steps, ...] by the names of `Demos.ARRAYS`."""
-
-    index: int
-    initial_state: str
-    frames: dict[str, np.ndarray]
-
-
 def collect(
-    suite: Suite, task: int, protocol: str, first: int, attempts: int, batch: int, report: Report
-) -> tuple[Demos, int]:
+    suite: Suite,
+    task: int,
+    protocol: str,
+    first: int,
+    attempts: int,
+    batch: int,
+    report: Report,
+    folder: Path | None = None,
+) -> Demos:
     """Lets the expert try the initial states first .. first + attempts - 1 and keeps the successes.
 
-    Returns the demonstrations and how many attempts there were, so that the yield can be told.
-    Raises ValueError if no attempt succeeded.
+    With a `folder`, every batch is written there as soon as it is over, and one that stands there is not tried again:
+    after a kill the same call goes on. Raises ValueError if no attempt succeeded.
     """
-    kept: list[Attempt] = []
+    parts: list[Demos] = []
     for start in range(first, first + attempts, batch):
         indices = list(range(start, min(start + batch, first + attempts)))
-        kept += _attempt(suite, task, protocol, indices)
-        report((indices[-1] + 1 - first) / attempts, f"{len(kept)} demonstrations")
-    if not kept:
+        parts.append(_kept(folder, suite, task, protocol, indices))
+        kept = sum(part.episodes.height for part in parts)
+        report((indices[-1] + 1 - first) / attempts, f"{kept} of {indices[-1] + 1 - first} kept")
+    demos = Demos.join(parts)
+    if not demos.episodes.height:
         raise ValueError(f"the expert failed all {attempts} attempts at task {task} ({suite.tasks[task]})")
-    lengths = [len(attempt.frames["label"]) for attempt in kept]
-    episodes = pl.DataFrame(
-        {
-            "task": np.full(len(kept), task),
-            "index": [attempt.index for attempt in kept],
-            "start": np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64),
-            "length": np.array(lengths, dtype=np.int64),
-            "initial_state": [attempt.initial_state for attempt in kept],
-        }
-    )
-    arrays = {name: np.concatenate([attempt.frames[name] for attempt in kept]) for name in Demos.ARRAYS}
-    return Demos(episodes=episodes, **arrays), attempts
+    return demos
 
 
-def _attempt(suite: Suite, task: int, protocol: str, indices: list[int]) -> list[Attempt]:
+def _kept(folder: Path | None, suite: Suite, task: int, protocol: str, indices: list[int]) -> Demos:
+    if folder is None:
+        return _attempt(suite, task, protocol, indices)
+    place = folder / f"from-{indices[0]}"
+    if not place.exists():
+        beside = place.with_suffix(".new")
+        beside.mkdir(parents=True, exist_ok=True)
+        _attempt(suite, task, protocol, indices).save(beside)
+        beside.rename(place)
+    return Demos.load(place)
+
+
+def _attempt(suite: Suite, task: int, protocol: str, indices: list[int]) -> Demos:
+    """The successes among one batch of attempts; there may be none."""
     states = suite.initial_states(task, protocol, indices)
     episodes = [episode_number(protocol, task, index) for index in indices]
     simulators, expert = suite.simulators(task, len(indices)), suite.expert(task)
@@ -71,19 +73,25 @@ def _attempt(suite: Suite, task: int, protocol: str, indices: list[int]) -> list
         simulators.step(frame["executed"])
         steps.append(frame)
         running.append(alive)
-    success = simulators.outcome()["success"]
-    hashes = state_hashes(states)
+    kept = np.flatnonzero(simulators.outcome()["success"])
     simulators.close()
-    lengths = np.sum(running, axis=0)
-    return [
-        Attempt(indices[e], hashes[e], {name: _column(steps[: lengths[e]], name, e) for name in Demos.ARRAYS})
-        for e in np.flatnonzero(success).tolist()
-    ]
+    lengths, hashes = np.sum(running, axis=0)[kept].astype(np.int64), state_hashes(states)
+    rows = pl.DataFrame(
+        {
+            "task": np.full(len(kept), task),
+            "index": np.array(indices, dtype=np.int64)[kept],
+            "start": np.cumsum([0, *lengths])[: len(kept)].astype(np.int64),
+            "length": lengths,
+            "initial_state": pl.Series([hashes[e] for e in kept], dtype=pl.String),
+        }
+    )
+    whole = {name: np.stack([step[name] for step in steps]) for name in Demos.ARRAYS}  # [steps, E, ...]
+    arrays = {name: _end_to_end(values, kept, lengths).astype(Demos.dtype(name)) for name, values in whole.items()}
+    return Demos(episodes=rows, **arrays)
 
 
-def _column(steps: list[dict[str, np.ndarray]], name: str, episode: int) -> np.ndarray:
-    dtype = {"scene": np.float64, "stamp": np.int64}.get(name, np.float32)
-    return np.stack([step[name][episode] for step in steps]).astype(dtype)
+def _end_to_end(values: np.ndarray, kept: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    return np.concatenate([values[:0, 0], *(values[:n, e] for e, n in zip(kept, lengths, strict=True))])
 
 
 def replay_executed(suite: Suite, task: int, protocol: str, demos: Demos, row: int) -> Simulators:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,11 @@ class Demos:
 
     ARRAYS = ("proprioception", "state", "stamp", "scene", "label", "executed")
 
+    @staticmethod
+    def dtype(name: str) -> type:
+        """What an array is stored as."""
+        return {"scene": np.float64, "stamp": np.int64}.get(name, np.float32)
+
     def save(self, folder: Path) -> None:
         """Writes one .npy an array and episodes.parquet."""
         for name in self.ARRAYS:
@@ -47,16 +52,24 @@ class Demos:
 
     @classmethod
     def join(cls, parts: Sequence[Demos]) -> Demos:
-        """The episodes of all parts, laid end to end. Where tasks differ in what a scene holds, NaN fills the rest."""
+        """The episodes of all parts, laid end to end.
+
+        Where tasks differ in what a scene holds, NaN fills the rest; where they differ in their state, 0, as a suite
+        of several tasks shows it.
+        """
         if len(parts) == 1:
             return parts[0]
         offsets = np.cumsum([0, *(len(part.label) for part in parts[:-1])])
         episodes = pl.concat(
             [part.episodes.with_columns(pl.col("start") + int(n)) for part, n in zip(parts, offsets, strict=True)]
         )
-        alike = [name for name in cls.ARRAYS if name != "scene"]
-        arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in alike}
-        return cls(episodes=episodes, scene=_stack_scenes([part.scene for part in parts]), **arrays)
+        fill = {"scene": np.nan}
+        arrays = {name: _stack([getattr(part, name) for part in parts], fill.get(name, 0.0)) for name in cls.ARRAYS}
+        return cls(episodes=episodes, **arrays)
+
+    def of_task(self, task: int) -> Demos:
+        """The same, numbered as another task."""
+        return replace(self, episodes=self.episodes.with_columns(pl.lit(task).cast(pl.Int64).alias("task")))
 
     @property
     def task(self) -> np.ndarray:
@@ -70,11 +83,10 @@ class Demos:
         return chosen["row"].to_numpy().astype(np.int64)
 
 
-def _stack_scenes(parts: Sequence[np.ndarray]) -> np.ndarray:
-    shapes = {scene.shape[1:] for scene in parts}
-    if len(shapes) == 1:
+def _stack(parts: Sequence[np.ndarray], fill: float) -> np.ndarray:
+    if len({part.shape[1:] for part in parts}) == 1:
         return np.concatenate(parts)
-    stacked = np.full((sum(map(len, parts)), max(width for (width,) in shapes)), np.nan)
-    for scene, start in zip(parts, np.cumsum([0, *map(len, parts)]), strict=False):
-        stacked[start : start + len(scene), : scene.shape[1]] = scene
+    stacked = np.full((sum(map(len, parts)), max(part.shape[1] for part in parts)), fill, dtype=parts[0].dtype)
+    for part, start in zip(parts, np.cumsum([0, *map(len, parts)]), strict=False):
+        stacked[start : start + len(part), : part.shape[1]] = part
     return stacked

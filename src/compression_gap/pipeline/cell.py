@@ -30,8 +30,6 @@ class Data(Spec, family="settings", kind="data", version=1):
     """A pretraining frame at every so many steps."""
     tokenizer_episodes: int = 0
     """Further attempts a task, after those, whose actions (never drawn) the tokenizer sees besides."""
-    shards: int = 1
-    """Pieces a task in which all this is made, side by side."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +90,7 @@ class Cell(Spec, family="settings", kind="cell"):
     def __post_init__(self) -> None:
         if self.rollouts.execute > self.horizon:
             raise ValueError(f"rollouts execute {self.rollouts.execute} actions of a chunk of only {self.horizon}")
+        self.suite.check_episodes(self.rollouts.protocol, self.rollouts.episodes)
         _ = self.agent  # raises if the parts do not fit
 
     @property

@@ -45,6 +45,8 @@ class Job(Spec, family="jobs"):
 
     resumable: ClassVar[bool] = False
     """Whether a killed run goes on from what it left in its folder; else the folder is emptied first."""
+    simulates: ClassVar[bool] = False
+    """Whether it loads a simulator, which is kept for the next such job of its process, and which may hang."""
 
     @property
     def title(self) -> str:

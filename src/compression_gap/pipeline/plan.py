@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 from compression_gap.pipeline.cell import Cell, Grid
 from compression_gap.pipeline.job import Job
@@ -21,27 +21,33 @@ from compression_gap.pipeline.jobs import (
 )
 from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.policies.base import Decoding
+from compression_gap.rollout import Rollouts
+from compression_gap.suites.base import SuiteSpec
 from compression_gap.training import Training
 
 # the same probe for every tokenizer, so that their code lengths compare
 PROBE = Autoregressive(width=64, layers=2, heads=4)
 
 
-def demonstrations(cell: Cell, first: int, attempts: int) -> tuple[Demonstrations, ...]:
-    """Attempts first .. first + attempts - 1 of every task, in shards."""
-    shards = min(cell.data.shards, max(1, attempts))
-    edges = [first + attempts * n // shards for n in range(shards + 1)]
+def demonstrations(
+    suite: SuiteSpec, tasks: Sequence[int], first: int, attempts: int, protocol: str = "demonstrations"
+) -> tuple[Demonstrations, ...]:
+    """Attempts first .. first + attempts - 1 of each task, in pieces that processes can share."""
+    size = suite.attempts_a_job or max(1, attempts)
     return tuple(
-        Demonstrations(cell.suite, task, start, stop - start)
-        for task in range(cell.suite.num_tasks)
-        for start, stop in pairwise(edges)
-        if stop > start
+        Demonstrations(*suite.alone(task), start, min(size, first + attempts - start), protocol)
+        for task in tasks
+        for start in range(first, first + attempts, size)
     )
 
 
 def policy_demonstrations(cell: Cell) -> tuple[Demonstrations, ...]:
     """What the policy imitates."""
-    return demonstrations(cell, 0, cell.data.episodes)
+    return _attempts(cell, 0, cell.data.episodes)
+
+
+def _attempts(cell: Cell, first: int, attempts: int) -> tuple[Demonstrations, ...]:
+    return demonstrations(cell.suite, range(cell.suite.num_tasks), first, attempts)
 
 
 def trained_encoder(cell: Cell) -> TrainedEncoder | None:
@@ -50,7 +56,7 @@ def trained_encoder(cell: Cell) -> TrainedEncoder | None:
         return None
     if not cell.data.encoder_episodes:
         raise ValueError(f"sight {cell.sight.name!r} is pretrained, and the data's encoder_episodes are 0")
-    demos = demonstrations(cell, cell.data.episodes, cell.data.encoder_episodes)
+    demos = _attempts(cell, cell.data.episodes, cell.data.encoder_episodes)
     cameras = _cameras(cell)
     drawings = tuple(Drawings(d, cameras, history=1, stride=cell.data.encoder_stride) for d in demos)
     return TrainedEncoder(cell.sight.encoder, drawings, cell.sight.pretraining)
@@ -62,7 +68,7 @@ def trained_tokenizer(cell: Cell, training: Training | None = None) -> TrainedTo
     if method.tokenizer is None:
         return None
     data = cell.data
-    more = demonstrations(cell, data.episodes + data.encoder_episodes, data.tokenizer_episodes)
+    more = _attempts(cell, data.episodes + data.encoder_episodes, data.tokenizer_episodes)
     demos = (*policy_demonstrations(cell), *more)
     seed = cell.seed if method.tokenizer.learned else 0
     training = training or method.tokenizer_training
@@ -90,17 +96,30 @@ def trained_agent(cell: Cell, training: Training | None = None, milestones: tupl
     )
 
 
-def evaluation(cell: Cell, decoding: Decoding) -> Evaluation:
+def evaluations(cell: Cell, decoding: Decoding) -> tuple[Evaluation, ...]:
     """The cell's agent, judged."""
-    return Evaluation(trained_agent(cell), cell.rollouts, decoding)
+    return judged(trained_agent(cell), cell.rollouts, decoding)
+
+
+def judged(
+    agent: TrainedAgent, rollouts: Rollouts, decoding: Decoding, milestone: int | None = None
+) -> tuple[Evaluation, ...]:
+    """An agent's rollouts in all tasks, by as many jobs as can run side by side."""
+    return tuple(Evaluation(agent, rollouts, decoding, milestone, task) for task in _side_by_side(agent.suite))
+
+
+def _side_by_side(suite: SuiteSpec) -> tuple[int | None, ...]:
+    """A suite that steps one environment at a time gets a job for each task; any other does all tasks in one."""
+    return tuple(range(suite.num_tasks)) if suite.batch == 1 and suite.num_tasks > 1 else (None,)
 
 
 @dataclass(frozen=True)
 class Doubling:
     """An arm's development run, judged after N steps and after 2N: what convergence is read from."""
 
-    once: Evaluation
-    twice: Evaluation
+    agent: TrainedAgent
+    once: tuple[Evaluation, ...]
+    twice: tuple[Evaluation, ...]
 
 
 def doubling(grid: Grid, cell: Cell) -> Doubling:
@@ -115,19 +134,24 @@ def doubling(grid: Grid, cell: Cell) -> Doubling:
     agent = trained_agent(cell.replace(seed=grid.development_seed), twice, milestones=(training.steps,))
     decoding = cell.method.decodings[0]
     return Doubling(
-        once=Evaluation(agent, grid.development, decoding, milestone=training.steps),
-        twice=Evaluation(agent, grid.development, decoding),
+        agent,
+        once=judged(agent, grid.development, decoding, milestone=training.steps),
+        twice=judged(agent, grid.development, decoding),
     )
 
 
-def replay(cell: Cell) -> Replay:
+def replays(cell: Cell) -> tuple[Replay, ...]:
     """The expert's chunks through the cell's code, from the cell's own initial states."""
-    return Replay(cell.suite, trained_tokenizer(cell), cell.horizon, cell.rollouts)
+    return _replays(cell, trained_tokenizer(cell))
 
 
-def expert(cell: Cell) -> Replay:
+def expert(cell: Cell) -> tuple[Replay, ...]:
     """The expert's own chunks."""
-    return Replay(cell.suite, None, cell.horizon, cell.rollouts)
+    return _replays(cell, None)
+
+
+def _replays(cell: Cell, tokenizer: TrainedTokenizer | None) -> tuple[Replay, ...]:
+    return tuple(Replay(cell.suite, tokenizer, cell.horizon, cell.rollouts, task) for task in _side_by_side(cell.suite))
 
 
 def token_bits(grid: Grid, cell: Cell) -> TokenBits | None:
@@ -138,14 +162,15 @@ def token_bits(grid: Grid, cell: Cell) -> TokenBits | None:
 
 def jobs_of(grid: Grid) -> list[Job]:
     """Every job that the grid's report stands on, without their dependencies."""
-    jobs: list[Job | None] = [expert(grid.base)]
+    jobs: list[Job | None] = [*expert(grid.base)]
     for cell in grid.cells:
-        jobs += [evaluation(cell, decoding) for decoding in cell.method.decodings]
+        for decoding in cell.method.decodings:
+            jobs += evaluations(cell, decoding)
         if cell.method.tokenizer is not None:
-            jobs.append(replay(cell))
+            jobs += replays(cell)
     for cell in arms(grid):
         run = doubling(grid, cell)
-        jobs += [run.once, run.twice, token_bits(grid, cell)]
+        jobs += [*run.once, *run.twice, token_bits(grid, cell)]
         encoder = trained_encoder(cell)
         jobs.append(PoseError(encoder) if encoder else None)
     unique = {job.digest: job for job in jobs if job is not None}

@@ -3,24 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from compression_gap.pipeline.job import Job
-from compression_gap.training import Report
-
-
-@contextmanager
-def bar(title: str) -> Iterator[Report]:
-    """One bar on the standard error for work that is no job; quiet when that is not a terminal."""
-    console = Console(stderr=True)
-    with Bars(console=console, disable=not console.is_terminal, transient=True) as bars:
-        task = bars.add_task(title, total=1.0)
-        yield lambda fraction, text: bars.update(task, completed=fraction)
 
 
 class Progress:
@@ -54,7 +42,7 @@ class Progress:
     def started(self, job: Job) -> None:
         """A job has a process."""
         self.lines[job.digest] = self.bars.add_task(f"  {job.title}", total=1.0, note="")
-        self.shares[job.digest] = 0.0
+        self.shares.setdefault(job.digest, 0.0)
 
     def moved(self, job: Job, fraction: float, text: str) -> None:
         """A job has come so far."""
@@ -70,6 +58,11 @@ class Progress:
         self.bars.update(self.total, note=f"{self.ended}/{self.count}")
         if error:
             print(f"failed: {job.title}: {error}", file=sys.stderr)
+
+    def again(self, job: Job, why: str) -> None:
+        """A job's process has died or hung, and the job is going to go on in another."""
+        self.bars.remove_task(self.lines.pop(job.digest))
+        print(f"again: {job.title}: {why}", file=sys.stderr)
 
     def end(self) -> None:
         """The run is over."""

@@ -1,30 +1,19 @@
-"""Runs jobs in local processes: one process a job, dependencies first, failures kept, resumed by running again."""
+"""Runs jobs in local processes: dependencies first, failures kept, resumed by running again."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import multiprocessing
 import os
-import resource
-import shutil
-import signal
 import time
-import traceback
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import ForkServerContext
-from multiprocessing.process import BaseProcess
+from multiprocessing.connection import wait
 
-import torch
-
-from compression_gap.pipeline.job import Context, Job
+from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.progress import Progress
-from compression_gap.pipeline.provenance import provenance
+from compression_gap.pipeline.worker import Worker
 from compression_gap.store import Store
-from compression_gap.training import Report
 
-FULL_MB = 1.0
+PATIENCE = 300.0  # seconds without a word after which a simulator counts as hung
 PRELOADED = [
     "compression_gap.pipeline.jobs",
     "torch._dynamo",
@@ -40,21 +29,18 @@ class Outcome:
     failed: dict[Job, str] = field(default_factory=dict)
     blocked: list[Job] = field(default_factory=list)
     """Not run, because something they need failed."""
+    again: int = 0
+    """How often a process died or hung and its job went on in another."""
     seconds: float = 0.0
 
 
-@dataclass
-class Running:
-    """A job in its process."""
-
-    job: Job
-    process: BaseProcess
-    messages: Connection
-    error: str | None = None
-
-
-def run(jobs: list[Job], store: Store, *, workers: int, device: str, progress: Progress) -> Outcome:
+def run(
+    jobs: list[Job], store: Store, *, workers: int, device: str, progress: Progress, patience: float = PATIENCE
+) -> Outcome:
     """Finishes every job and what it needs. A failed job does not stop the others.
+
+    A process that dies, or simulates and is silent for `patience` seconds, is replaced, and its job goes on from what
+    it had finished; a job in which two processes die with nothing finished in between has failed.
 
     Raises StoreError before anything runs if a folder in the store is damaged, and KeyboardInterrupt, after stopping
     the processes, on Ctrl-C; unfinished training goes on from its checkpoint next time.
@@ -64,37 +50,92 @@ def run(jobs: list[Job], store: Store, *, workers: int, device: str, progress: P
     outcome.reused, waiting = divide(jobs, store)
     waiting = longest_chain_first(waiting)
     progress.begin(waiting)
-    running: list[Running] = []
+    team = _Team(store, device, workers, patience)
     finished = {job.digest for job in outcome.reused}
-    context = multiprocessing.get_context("forkserver")
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    context.set_forkserver_preload(PRELOADED)
+    survived: dict[Job, list[str]] = {}  # what was finished of a job when a process died in it
     try:
-        while waiting or running:
+        while waiting or team.busy:
             ready = [job for job in waiting if all(need.digest in finished for need in job.needs)]
-            for job in ready[: workers - len(running)]:
+            for job in ready[: workers - len(team.busy)]:
                 waiting.remove(job)
-                running.append(_start(context, job, store, device))
+                team.give(job)
                 progress.started(job)
-            if not running:
+            if not team.busy:
                 outcome.blocked += waiting
                 break
-            for one in _wait(running, progress):
-                running.remove(one)
-                if one.error is None:
-                    outcome.done.append(one.job)
-                    finished.add(one.job.digest)
+            for job, error, died in team.wait(progress):
+                pieces = store.pieces(job)
+                if error is not None and died and survived.get(job) != pieces:
+                    survived[job] = pieces
+                    outcome.again += 1
+                    waiting.insert(0, job)
+                    progress.again(job, error)
+                    continue
+                if error is None:
+                    outcome.done.append(job)
+                    finished.add(job.digest)
                 else:
-                    outcome.failed[one.job] = one.error
-                progress.finished(one.job, one.error)
+                    outcome.failed[job] = error
+                progress.finished(job, error)
     finally:
-        for one in running:
-            one.process.terminate()
-        for one in running:
-            one.process.join()
+        team.stop()
         progress.end()
     outcome.seconds = time.monotonic() - started
     return outcome
+
+
+class _Team:
+    """At most `most` processes: busy ones, and idle ones that still hold a simulator."""
+
+    def __init__(self, store: Store, device: str, most: int, patience: float) -> None:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(PRELOADED)
+        self._store, self._device, self._most, self._patience = store, device, most, patience
+        self.busy: dict[Worker, Job] = {}
+        self._idle: list[Worker] = []
+
+    def give(self, job: Job) -> None:
+        """Begins a job: in a process that has simulated before if it simulates, else in a fresh one."""
+        if job.simulates and self._idle:
+            worker = self._idle.pop()
+        else:
+            if self._idle and len(self.busy) + len(self._idle) == self._most:
+                self._idle.pop().stop()
+            worker = Worker(self._context, self._store, self._device)
+        worker.begin(job)
+        self.busy[worker] = job
+
+    def wait(self, progress: Progress) -> list[tuple[Job, str | None, bool]]:
+        """Passes on news until something has ended: (job, error, whether its process died or hung) for each."""
+        while True:
+            wait([w.messages for w in self.busy] + [w.process.sentinel for w in self.busy], timeout=1.0)
+            dead = {worker for worker in self.busy if not worker.process.is_alive()}  # asked first: last words count
+            for worker, job in self.busy.items():
+                for fraction, text in worker.news():
+                    progress.moved(job, fraction, text)
+            ended = [worker for worker, job in self.busy.items() if worker.finished or self._lost(worker, job, dead)]
+            if ended:
+                return [self._end(worker, worker in dead) for worker in ended]
+
+    def stop(self) -> None:
+        """Ends all processes."""
+        for worker in (*self.busy, *self._idle):
+            worker.stop()
+
+    def _lost(self, worker: Worker, job: Job, dead: set[Worker]) -> bool:
+        return worker in dead or (job.simulates and worker.silent_for() > self._patience)
+
+    def _end(self, worker: Worker, died: bool) -> tuple[Job, str | None, bool]:
+        job = self.busy.pop(worker)
+        if worker.finished and job.simulates and not died:
+            self._idle.append(worker)
+            return job, worker.error, False
+        worker.stop()
+        if worker.finished:
+            return job, worker.error, False
+        silence = f"the simulator gave no sign of life for {self._patience:g} s"
+        return job, worker.last_words if died else silence, True
 
 
 def divide(jobs: list[Job], store: Store) -> tuple[list[Job], list[Job]]:
@@ -131,92 +172,3 @@ def longest_chain_first(jobs: list[Job]) -> list[Job]:
         for need in job.needs:
             chain[need.digest] = max(chain.get(need.digest, 0.0), chain[job.digest])
     return sorted(jobs, key=lambda job: -chain[job.digest])
-
-
-def _start(context: ForkServerContext, job: Job, store: Store, device: str) -> Running:
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=execute, args=(job, store, device, theirs), name=job.title)
-    process.start()
-    theirs.close()
-    return Running(job, process, ours)
-
-
-def _wait(running: list[Running], progress: Progress) -> list[Running]:
-    """Passes on messages until at least one process has ended, and returns those."""
-    while True:
-        wait([one.messages for one in running] + [one.process.sentinel for one in running], timeout=1.0)
-        ended = [one for one in running if not one.process.is_alive()]  # before reading: its last words count
-        for one in running:
-            with contextlib.suppress(EOFError, OSError):
-                while one.messages.poll():
-                    kind, *rest = one.messages.recv()
-                    if kind == "error":
-                        one.error = rest[0]
-                    else:
-                        progress.moved(one.job, *rest)
-        for one in ended:
-            if one.error is None and one.process.exitcode != 0:
-                one.error = _last_signal(one.process.exitcode)
-        if ended:
-            return ended
-
-
-def _last_signal(code: int | None) -> str:
-    if code == -signal.SIGKILL:
-        return "the process was killed; if nobody did that, memory ran out: run the same command with fewer --workers"
-    return f"the process died with exit code {code} (negative: killed by that signal)"
-
-
-def execute(job: Job, store: Store, device: str, messages: Connection) -> None:
-    """Runs one job in this process and puts its result into the store."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    os.dup2(2, 1)  # what libraries print must not get between the result and who reads it
-
-    def report(fraction: float, text: str) -> None:
-        try:
-            messages.send(("moved", fraction, text))
-        except (BrokenPipeError, OSError):
-            os._exit(1)  # the parent is gone, so nobody wants this any more
-
-    try:
-        run_here(job, store, device, report)
-    except BaseException as error:
-        short = _describe(error, store)
-        with contextlib.suppress(OSError):  # a full disk must not hide why the job failed
-            store.fail(job, short, traceback.format_exc())
-        messages.send(("error", short))
-        raise SystemExit(1) from None
-
-
-def run_here(job: Job, store: Store, device: str, report: Report) -> None:
-    """Runs one job whose dependencies are finished, unless somebody else finishes it first."""
-    torch.set_num_threads(1)  # gradients and convolutions differ in the last bits between thread counts
-    with store.lock(job):
-        if store.has(job):
-            return
-        if not job.resumable:
-            store.discard(job)
-        folder = store.partial(job)
-        started = time.monotonic()
-        job.run(Context(store, folder, report, device))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        store.finish(job, provenance(device=device, seconds=time.monotonic() - started, peak_memory_mb=peak))
-
-
-def _describe(error: BaseException, store: Store) -> str:
-    """One line for people. Libraries have many names for a full disk, so the disk itself is asked too."""
-    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    if full or free_megabytes(store) < FULL_MB:
-        return (
-            f"the disk is full ({store.root}): free some space or choose another --store, then run the same command "
-            f"again ({type(error).__name__}: {error})"
-        )
-    return f"{type(error).__name__}: {error}"
-
-
-def free_megabytes(store: Store) -> float:
-    """Free space where the store is, or will be."""
-    folder = store.root
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free / 1e6

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -17,10 +18,10 @@ from compression_gap.pipeline.jobs import EPISODES, SUMMARY, Evaluation, PoseErr
 from compression_gap.pipeline.plan import (
     arms,
     doubling,
-    evaluation,
+    evaluations,
     expert,
     jobs_of,
-    replay,
+    replays,
     token_bits,
     trained_encoder,
 )
@@ -32,6 +33,9 @@ from compression_gap.store import Store
 from compression_gap.training import CURVE
 
 CONVERGED_WITHIN = 5.0  # points of success that doubling the steps may move
+
+
+Judging = tuple[Evaluation, ...] | tuple[Replay, ...]  # the jobs that together judge one thing
 
 
 class Tables:
@@ -78,10 +82,10 @@ class Tables:
     def outcomes(self, method: Method, sight: Sight, decoding: Decoding, tolerance: float | None) -> Outcomes | None:
         """Successes of one arm, seed by seed; None if no seed is finished."""
         cells = [self.grid.base.replace(method=method, sight=sight, seed=seed) for seed in self.grid.seeds]
-        return self._stack([evaluation(cell, decoding) for cell in cells], tolerance)
+        return self._stack([evaluations(cell, decoding) for cell in cells], tolerance)
 
-    def _stack(self, jobs: list[Any], tolerance: float | None, *, trained: bool = True) -> Outcomes | None:
-        tables = [self._rows(job) for job in jobs if self._has(job)]
+    def _stack(self, runs: Sequence[Judging], tolerance: float | None, *, trained: bool = True) -> Outcomes | None:
+        tables = [self._rows(run) for run in runs if self._has(*run)]
         if not tables:
             return None
         first = tables[0]
@@ -94,8 +98,8 @@ class Tables:
         if method.tokenizer is None:
             return self._stack([expert(self.grid.base)], tolerance, trained=False)
         cells = [self.grid.base.replace(method=method, seed=seed) for seed in self.grid.seeds]
-        jobs = {job.digest: job for job in map(replay, cells)}
-        return self._stack(list(jobs.values()), tolerance, trained=method.tokenizer.learned)
+        runs = list(dict.fromkeys(replays(cell) for cell in cells))
+        return self._stack(runs, tolerance, trained=method.tokenizer.learned)
 
     def _cells(self, arm: Cell) -> list[content.Cell]:
         rows = []
@@ -123,9 +127,11 @@ class Tables:
 
     def _convergence(self, arm: Cell) -> tuple[Convergence, float | None]:
         run = doubling(self.grid, arm)
-        if not (self._has(run.once) and self._has(run.twice)):
+        if not self._has(*run.once, *run.twice):
             return "not measured", None
-        before, after = (100 * success(self._rows(job), self.grid.tolerance_mm).mean() for job in (run.once, run.twice))
+        before, after = (
+            100 * success(self._rows(part), self.grid.tolerance_mm).mean() for part in (run.once, run.twice)
+        )
         change = float(after - before)
         if 100 * success(self._rows(run.twice), self.tolerances[-1]).mean() < CONVERGED_WITHIN:
             return "undertrained", change  # standing still at nothing is not convergence
@@ -244,7 +250,7 @@ class Tables:
     def _losses(self) -> list[content.LossCurve]:
         curves = []
         for arm in arms(self.grid):
-            job = doubling(self.grid, arm).once.agent
+            job = doubling(self.grid, arm).agent
             if not self._has(job):
                 continue
             curve = pl.read_parquet(self.store.folder(job) / CURVE)
@@ -267,13 +273,15 @@ class Tables:
     def _decoding(self, method: Method, decoding: Decoding) -> str:
         return decoding if method.tokenizer is not None else ""
 
-    def _has(self, job: Job) -> bool:
-        return job.digest in self._read or self.store.has(job)
+    def _has(self, *jobs: Job) -> bool:
+        return all(job.digest in self._read or self.store.has(job) for job in jobs)
 
-    def _rows(self, job: Evaluation | Replay) -> pl.DataFrame:
-        if job.digest not in self._read:
-            self._read[job.digest] = pl.read_parquet(self.store.folder(job) / EPISODES)
-        return self._read[job.digest]
+    def _rows(self, run: Judging) -> pl.DataFrame:
+        """All episodes of a run, whose jobs are finished."""
+        for job in run:
+            if job.digest not in self._read:
+                self._read[job.digest] = pl.read_parquet(self.store.folder(job) / EPISODES)
+        return pl.concat([self._read[job.digest] for job in run])
 
     def _summary(self, job: Job) -> dict[str, Any]:
         return json.loads((self.store.folder(job) / SUMMARY).read_text())

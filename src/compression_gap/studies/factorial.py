@@ -60,7 +60,7 @@ def grid() -> Grid:
     """Four methods, two sights, five seeds."""
     base = Cell(
         suite=Libero(suite="libero_10", tasks=tuple(range(10)), image_size=128, rendering="reference"),
-        data=Data(episodes=50, shards=2),
+        data=Data(episodes=50),
         method=METHODS[0],
         sight=SIGHTS[0],
         rollouts=Rollouts("fixed", episodes=50, execute=16),

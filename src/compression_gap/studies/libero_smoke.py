@@ -36,7 +36,7 @@ def grid() -> Grid:
     """Two methods, seeing and blind, one seed."""
     base = Cell(
         suite=Libero(suite="libero_10", tasks=(2,)),
-        data=Data(episodes=70, stride=3, tokenizer_episodes=100, shards=2),
+        data=Data(episodes=70, stride=3, tokenizer_episodes=100),
         method=DIFFUSION,
         sight=SEEING,
         rollouts=Rollouts("test", episodes=15, execute=8),

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from compression_gap.config import Spec
+from compression_gap.config import Spec, closest
 
 Observation = dict[str, np.ndarray]
 States = dict[str, np.ndarray]  # initial states of E episodes: arrays whose first axis is E
@@ -128,6 +128,11 @@ class Suite(ABC):
     tasks: tuple[str, ...]
     """Names of the tasks, in the order of their ids."""
 
+    @property
+    def conditions(self) -> Mapping[str, str | int]:
+        """Columns for the episode rows: settings that change what success means, besides the protocol."""
+        return {}
+
     @abstractmethod
     def initial_states(self, task: int, protocol: str, indices: Sequence[int]) -> States:
         """Initial states number `indices` of a protocol. Equal arguments, equal states, whatever else was asked for.
@@ -178,9 +183,38 @@ class SuiteSpec(Spec, family="suites"):
         """How many environments of a task run side by side; part of what fixes the last bits of a result."""
 
     @property
+    def attempts_a_job(self) -> int | None:
+        """How many attempts at a demonstration a job makes; None: all of a task's. A smaller collection is then the
+        beginning of a larger one, and several processes share a task."""
+        return None
+
+    @property
     @abstractmethod
     def num_tasks(self) -> int:
         """How many tasks it has."""
+
+    def title_of(self, task: int) -> str:
+        """A few words for a task, known without the simulator."""
+        return f"task {task}"
+
+    def alone(self, task: int) -> tuple[SuiteSpec, int]:
+        """The smallest suite in which a task exists, and its id there.
+
+        Demonstrations are made in it, so that studies of different tasks share those of the tasks they have in common.
+        """
+        return self, task
+
+    def united(self, others: Sequence[SuiteSpec]) -> SuiteSpec:
+        """The suite with the tasks of all `others`, itself among them, in their order: undoes `alone`."""
+        assert all(other == self for other in others), "demonstrations of different suites do not mix"
+        return self
+
+    def check_episodes(self, protocol: str, episodes: int) -> None:
+        """Raises ValueError if there is no such protocol or it has fewer initial states a task than `episodes`.
+
+        Asked before anything is trained. A suite that does not tell finds out when it gets there.
+        """
+        return
 
     @property
     @abstractmethod
@@ -196,6 +230,12 @@ class SuiteSpec(Spec, family="suites"):
     @abstractmethod
     def cost(self) -> SuiteCost:
         """What simulating it takes."""
+
+
+def check_protocol(protocol: str, known: Sequence[str]) -> None:
+    """Raises ValueError with the closest name if it is none of the known ones."""
+    if protocol not in known:
+        raise ValueError(f"no protocol {protocol!r}; {closest(protocol, known)}")
 
 
 def state_hashes(states: States) -> list[str]:

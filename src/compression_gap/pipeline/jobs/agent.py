@@ -17,14 +17,17 @@ from compression_gap.pipeline.jobs.data import (
     HELD_OUT_ROWS,
     Demonstrations,
     Drawings,
+    drawn_frames,
     read_demos,
     spread,
+    suite_of,
 )
 from compression_gap.pipeline.jobs.encoder import Features, TrainedEncoder
 from compression_gap.pipeline.jobs.tokenizer import TrainedTokenizer
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import Batch, ChunkShape
 from compression_gap.store import Store
+from compression_gap.suites.base import SuiteSpec
 from compression_gap.training import Training, train
 
 TARGET_BATCH = 4096  # fixed, because the last bits of what a tokenizer computes may depend on the batch size
@@ -50,6 +53,11 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
     """Steps after which the weights are also kept: a run of 2N steps with milestone N holds the run of N steps."""
 
     @property
+    def suite(self) -> SuiteSpec:
+        """With the tasks that it learns, in the order of their ids."""
+        return suite_of(self.demonstrations)
+
+    @property
     def title(self) -> str:
         return f"agent {self.agent.policy.kind} on {self.agent.encoder.kind}, seed {self.seed}"
 
@@ -65,7 +73,7 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
         )
 
     def run(self, context: Context) -> None:
-        suite = self.demonstrations[0].suite.build()
+        suite = self.suite.build()
         agent = self._untrained(context.store).to(context.device)
         windows, held = (self._windows(context.store, agent, held_out=part) for part in (False, True))
         agent.policy.fit(windows.chunks.to(context.device))
@@ -94,7 +102,7 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
         agent.save(context.folder)
 
     def _untrained(self, store: Store) -> Agent:
-        suite = self.demonstrations[0].suite.build()
+        suite = self.suite.build()
         torch.manual_seed(seed_of(self.seed, "weights"))
         agent = self.agent.build(suite.legend, suite.tasks)
         if self.encoder is not None:
@@ -124,10 +132,7 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
         if not (self.features or self.drawings):
             return {name: getattr(demos, name) for name in encoder.reads if name != "stamp"}, None
         drawings = self.drawings or tuple(f.drawings for f in self.features)
-        lengths = [len(np.load(store.folder(d) / "label.npy", mmap_mode="r")) for d in self.demonstrations]
-        offsets = np.cumsum([0, *lengths[:-1]])
-        numbers = [np.load(store.folder(d) / "frames.npy") + n for d, n in zip(drawings, offsets, strict=True)]
-        drawn = np.concatenate(numbers)
+        drawn = np.concatenate(drawn_frames(store, drawings))
         row_of_frame = np.full(len(demos.label), -1)
         row_of_frame[drawn] = np.arange(len(drawn))
         if self.features:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import os
+import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
 
+from compression_gap.config import added_later
 from compression_gap.data.collect import collect
 from compression_gap.data.demos import Demos
 from compression_gap.data.windows import window_frames
 from compression_gap.pipeline.job import Context, Cost, Job
-from compression_gap.store import Store
+from compression_gap.store import Store, write_json
 from compression_gap.suites.base import SuiteSpec
 
 EPISODES, SUMMARY = "episodes.parquet", "summary.json"
+PIECES = "pieces"  # folder of what an unfinished job has finished
 HELD_OUT_ROWS = 1024  # enough for a loss curve whose noise does not hide a trend
 ENCODING_BATCH = 256  # fixed, because the last bits of a convolution depend on the batch size
 
@@ -26,32 +30,41 @@ ENCODING_BATCH = 256  # fixed, because the last bits of a convolution depend on 
 class Demonstrations(Job, kind="demonstrations", version=1):
     """Successful expert episodes of one task, simulated without pictures. Writes `Demos` and summary.json."""
 
+    resumable: ClassVar[bool] = True
+    simulates: ClassVar[bool] = True
     suite: SuiteSpec
+    """The smallest suite that has the task (`SuiteSpec.alone`)."""
     task: int
     first: int
-    """Initial state of the first attempt, in the protocol "demonstrations"."""
+    """Initial state of the first attempt."""
     attempts: int
+    protocol: str = added_later("demonstrations")
+    """The set of initial states."""
 
     @property
     def title(self) -> str:
-        return f"demonstrations of task {self.task}"
+        return f"demonstrations of {self.suite.title_of(self.task)}"
 
     def cost(self) -> Cost:
         return Cost(self.attempts * self.suite.cost.episode, disk_mb=0.05 * self.attempts)
 
     def run(self, context: Context) -> None:
-        suite = self.suite.build()
-        batch = self.suite.batch
-        demos, attempts = collect(suite, self.task, "demonstrations", self.first, self.attempts, batch, context.report)
-        demos.save(context.folder)
-        summary = {"attempts": attempts, "kept": demos.episodes.height, "frames": len(demos.label)}
-        (context.folder / SUMMARY).write_text(json.dumps(summary))
+        suite, pieces = self.suite.build(), context.folder / PIECES
+        where = (self.task, self.protocol, self.first, self.attempts)
+        if not (context.folder / SUMMARY).exists():
+            demos = collect(suite, *where, self.suite.batch, context.report, pieces)
+            demos.save(context.folder)
+            kept, frames = demos.episodes.height, len(demos.label)
+            write_json(context.folder / SUMMARY, {"attempts": self.attempts, "kept": kept, "frames": frames})
+        shutil.rmtree(pieces, ignore_errors=True)
 
 
 @dataclass(frozen=True)
 class Drawings(Job, kind="drawings", version=1):
     """Pictures of the frames that training windows look at. Writes frames.npy (their numbers) and one .npy a camera."""
 
+    resumable: ClassVar[bool] = True
+    simulates: ClassVar[bool] = True
     demonstrations: Demonstrations
     cameras: tuple[str, ...]
     history: int
@@ -59,7 +72,7 @@ class Drawings(Job, kind="drawings", version=1):
 
     @property
     def title(self) -> str:
-        return f"pictures of task {self.demonstrations.task}"
+        return f"pictures of {self.demonstrations.suite.title_of(self.demonstrations.task)}"
 
     def cost(self) -> Cost:
         suite, pictures = self.demonstrations.suite.cost, self.pictures
@@ -77,38 +90,56 @@ class Drawings(Job, kind="drawings", version=1):
         rows = np.arange(demos.episodes.height)
         frames = np.unique(window_frames(demos, rows, self.history, self.stride))
         np.save(context.folder / "frames.npy", frames)
-        size = suite.legend.image_size
+        shape = (len(frames), suite.legend.image_size, suite.legend.image_size, 3)
+        drawn = context.folder / PIECES  # an empty file for every batch that is drawn
+        drawn.mkdir(exist_ok=True)
         for number, camera in enumerate(self.cameras):
             path = context.folder / f"{camera}.npy"
-            pictures = array_on_disk(path, np.uint8, (len(frames), size, size, 3))
+            begun = any(drawn.glob(f"{camera}-*"))
+            pictures = np.load(path, mmap_mode="r+") if begun else array_on_disk(path, np.uint8, shape)
             for first in range(0, len(frames), ENCODING_BATCH):
-                chosen = frames[first : first + ENCODING_BATCH]
-                pictures[first : first + len(chosen)] = suite.draw(
-                    self.demonstrations.task, demos.scene[chosen], camera
-                )
-                context.report((number + first / len(frames)) / len(self.cameras), camera)
-            pictures.flush()
+                mark = drawn / f"{camera}-{first}"
+                if not mark.exists():
+                    context.report((number + first / len(frames)) / len(self.cameras), camera)
+                    scenes = demos.scene[frames[first : first + ENCODING_BATCH]]
+                    pictures[first : first + len(scenes)] = suite.draw(self.demonstrations.task, scenes, camera)
+                    pictures.flush()
+                    mark.touch()
+        shutil.rmtree(drawn)
 
 
-def read_demos(store: Store, jobs: tuple[Demonstrations, ...]) -> Demos:
-    """What finished jobs demonstrated, laid end to end."""
-    return Demos.join([Demos.load(store.folder(job)) for job in jobs])
+def suite_of(jobs: Sequence[Demonstrations]) -> SuiteSpec:
+    """The suite with the tasks of all demonstrations, in their order."""
+    return jobs[0].suite.united([job.suite for job in jobs])
+
+
+def read_demos(store: Store, jobs: Sequence[Demonstrations]) -> Demos:
+    """What finished jobs demonstrated, laid end to end, with the task ids of `suite_of`."""
+    tasks = list(dict.fromkeys((job.suite, job.task) for job in jobs))
+    parts = [Demos.load(store.folder(job)).of_task(tasks.index((job.suite, job.task))) for job in jobs]
+    return Demos.join(parts)
 
 
 def read_frames(store: Store, drawings: tuple[Drawings, ...], *, held_out: bool) -> dict[str, np.ndarray]:
     """Pictures, privileged state and task of the drawn frames of training or held-out episodes."""
-    columns: dict[str, list[np.ndarray]] = {name: [] for name in (*drawings[0].cameras, "state", "task")}
-    for job in drawings:
-        demos = Demos.load(store.folder(job.demonstrations))
-        numbers = np.load(store.folder(job) / "frames.npy")
-        spans = [demos.episodes.row(row, named=True) for row in demos.rows(held_out=held_out)]
-        wanted = np.concatenate([np.arange(s["start"], s["start"] + s["length"]) for s in spans] or [np.zeros(0, int)])
-        rows = np.flatnonzero(np.isin(numbers, wanted))
-        for camera in job.cameras:
-            columns[camera].append(np.load(store.folder(job) / f"{camera}.npy", mmap_mode="r")[rows])
-        columns["state"].append(demos.state[numbers[rows]])
-        columns["task"].append(demos.task[numbers[rows]])
-    return {name: np.concatenate(parts) for name, parts in columns.items()}
+    demos = read_demos(store, [job.demonstrations for job in drawings])
+    numbers = drawn_frames(store, drawings)
+    spans = [demos.episodes.row(row, named=True) for row in demos.rows(held_out=held_out)]
+    wanted = np.concatenate([np.arange(s["start"], s["start"] + s["length"]) for s in spans] or [np.zeros(0, int)])
+    columns: dict[str, np.ndarray] = {}
+    rows = [np.flatnonzero(np.isin(part, wanted)) for part in numbers]
+    for camera in drawings[0].cameras:
+        parts = [np.load(store.folder(job) / f"{camera}.npy", mmap_mode="r") for job in drawings]
+        columns[camera] = np.concatenate([part[chosen] for part, chosen in zip(parts, rows, strict=True)])
+    frames = np.concatenate([part[chosen] for part, chosen in zip(numbers, rows, strict=True)])
+    return {**columns, "state": demos.state[frames], "task": demos.task[frames]}
+
+
+def drawn_frames(store: Store, drawings: Sequence[Drawings]) -> list[np.ndarray]:
+    """Int64 [M] for each of the jobs: which frames of the joined demonstrations it drew."""
+    lengths = [len(np.load(store.folder(job.demonstrations) / "label.npy", mmap_mode="r")) for job in drawings]
+    offsets = np.cumsum([0, *lengths])
+    return [np.load(store.folder(job) / "frames.npy") + n for job, n in zip(drawings, offsets, strict=False)]
 
 
 def tensors(frames: dict[str, np.ndarray], rows: np.ndarray, device: str) -> dict[str, torch.Tensor]:

@@ -20,6 +20,7 @@ from compression_gap.pipeline.jobs.data import (
     Drawings,
     array_on_disk,
     read_frames,
+    suite_of,
     tensors,
 )
 from compression_gap.pipeline.jobs.learning import learn
@@ -40,6 +41,11 @@ class TrainedEncoder(Job, kind="trained_encoder", version=1):
     seed: int = 0
 
     @property
+    def suite(self) -> SuiteSpec:
+        """With the tasks whose frames it sees."""
+        return suite_of([job.demonstrations for job in self.drawings])
+
+    @property
     def title(self) -> str:
         return f"encoder {self.encoder.kind}, {self.training.steps} steps"
 
@@ -47,7 +53,7 @@ class TrainedEncoder(Job, kind="trained_encoder", version=1):
         return Cost(self.training.steps * self.training.batch * 3e-4, memory_mb=1500, gpus=1)
 
     def run(self, context: Context) -> None:
-        suite = self.drawings[0].demonstrations.suite.build()
+        suite = self.suite.build()
         frames = read_frames(context.store, self.drawings, held_out=False)
         held = read_frames(context.store, self.drawings, held_out=True)
         torch.manual_seed(seed_of(self.seed, "weights"))
@@ -63,7 +69,7 @@ class TrainedEncoder(Job, kind="trained_encoder", version=1):
 
     def load(self, store: Store) -> Encoder:
         """The trained encoder, frozen."""
-        encoder = self.encoder.build(self.drawings[0].demonstrations.suite.build().legend)
+        encoder = self.encoder.build(self.suite.build().legend)
         encoder.load_state_dict(load_file(store.folder(self) / WEIGHTS))
         return encoder.requires_grad_(False).eval()
 
@@ -76,7 +82,7 @@ class PoseError(Job, kind="pose_error", version=1):
     encoder: TrainedEncoder
 
     def run(self, context: Context) -> None:
-        suite = self.encoder.drawings[0].demonstrations.suite.build()
+        suite = self.encoder.suite.build()
         frames = read_frames(context.store, self.encoder.drawings, held_out=True)
         encoder = self.encoder.load(context.store).to(context.device)
         seen = []

@@ -22,6 +22,7 @@ from compression_gap.pipeline.jobs.data import (
     Demonstrations,
     read_demos,
     spread,
+    suite_of,
 )
 from compression_gap.pipeline.jobs.learning import learn
 from compression_gap.policies.autoregressive import Autoregressive
@@ -54,7 +55,7 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
         return Cost(1 + rows * cost.row, disk_mb=cost.weights_mb, gpus=1)
 
     def run(self, context: Context) -> None:
-        suite = self.demonstrations[0].suite.build()
+        suite = suite_of(self.demonstrations).build()
         demos = read_demos(context.store, self.demonstrations)
         parts = (demos.rows(held_out=False), demos.rows(held_out=True))
         chunks, held = (
@@ -76,7 +77,7 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
 
     def load(self, store: Store) -> Tokenizer:
         """The trained tokenizer, frozen."""
-        shape = ChunkShape(self.horizon, len(self.demonstrations[0].suite.build().legend.action))
+        shape = ChunkShape(self.horizon, len(suite_of(self.demonstrations).build().legend.action))
         tokenizer = self.tokenizer.build(shape)
         tokenizer.load_state_dict(load_file(store.folder(self) / WEIGHTS))
         return tokenizer.requires_grad_(False).eval()
@@ -99,7 +100,7 @@ class TokenBits(Job, kind="token_bits", version=2):
         return Cost(self.training.steps * self.training.batch * 3e-4)
 
     def run(self, context: Context) -> None:
-        legend = self.tokenizer.demonstrations[0].suite.build().legend
+        legend = suite_of(self.tokenizer.demonstrations).build().legend
         demos = read_demos(context.store, self.tokenizer.demonstrations)
         horizon, stride = self.tokenizer.horizon, self.tokenizer.stride
         parts = (demos.rows(held_out=False), demos.rows(held_out=True))

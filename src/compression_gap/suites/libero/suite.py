@@ -10,14 +10,26 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from compression_gap.config import closest
-from compression_gap.suites.base import Expert, Legend, Observation, Simulators, States, Suite, SuiteCost, SuiteSpec
+from compression_gap.suites.base import (
+    Expert,
+    Legend,
+    Observation,
+    Simulators,
+    States,
+    Suite,
+    SuiteCost,
+    SuiteSpec,
+    check_protocol,
+)
 from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, load_tasks
 from compression_gap.suites.libero.experts import ScriptedExpert, script_for
-from compression_gap.suites.libero.world import ACTIONS, CAMERAS, Snapshot, World
+from compression_gap.suites.libero.world import ACTIONS, CAMERAS, Snapshot, World, load_world
 
 FIXED_STATES = {"demonstrations": range(35), "test": range(35, 50), "fixed": range(50)}
+RANDOM_SEEDS = {"development": 10_000, "random": 20_000_000}  # first seeds: none is that of a fixed state
+PROTOCOLS = (*FIXED_STATES, *RANDOM_SEEDS)
+REPEATABLE = ("demonstrations", *RANDOM_SEEDS)  # these have as many as are asked for
 SECONDS_A_PICTURE = {"reference": 0.07, "fast": 0.03}
-RANDOM_SEEDS = 10_000  # first seed of the random resets, so that none places a fixture as a fixed state does
 RADIANS_PER_MM = np.radians(1.5)  # a turn that counts as one millimetre of pose error, as on the tabletop
 STATE_OF_A_THING = ("x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32", "joint")
 
@@ -28,8 +40,8 @@ class Libero(SuiteSpec, kind="libero", version=1):
 
     Protocols: "demonstrations" are LIBERO's fixed initial states 0-34 (index i is state i modulo 35: what else differs
     between demonstrations comes from the expert), "test" its states 35-49 (index 0 is state 35), "fixed" all 50,
-    as published success rates have it, "development" resets drawn at random as LIBERO draws them, for choices that
-    must touch none of these.
+    as most published success rates have it, "random" resets drawn at random as LIBERO draws them, as the OAT authors
+    have it, and "development" other such resets, for choices that must touch none of these.
     """
 
     suite: str = "libero_10"
@@ -61,8 +73,31 @@ class Libero(SuiteSpec, kind="libero", version=1):
         return 1
 
     @property
+    def attempts_a_job(self) -> int:
+        return 10
+
+    @property
     def num_tasks(self) -> int:
         return len(self.tasks)
+
+    def title_of(self, task: int) -> str:
+        return f"{self.suite} task {self.tasks[task]}"
+
+    def check_episodes(self, protocol: str, episodes: int) -> None:
+        check_protocol(protocol, PROTOCOLS)
+        states = len(FIXED_STATES.get(protocol, ()))
+        if states < episodes and protocol not in REPEATABLE:
+            raise ValueError(f"protocol {protocol!r} has {states} initial states a task, and not {episodes}")
+
+    def alone(self, task: int) -> tuple[Libero, int]:
+        return self.replace(tasks=(self.tasks[task],)), 0
+
+    def united(self, others: Sequence[SuiteSpec]) -> Libero:
+        """Raises ValueError if they differ in more than their tasks."""
+        tasks = tuple(dict.fromkeys(task for other in others if isinstance(other, Libero) for task in other.tasks))
+        if any(other.replace(tasks=self.tasks) != self for other in others):
+            raise ValueError("demonstrations of suites that differ in more than their tasks do not mix")
+        return self.replace(tasks=tasks)
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -77,7 +112,7 @@ class Libero(SuiteSpec, kind="libero", version=1):
 
 
 class LiberoSuite(Suite):
-    """See `Libero`. A task is loaded on first use and kept; its environments share what is loaded."""
+    """See `Libero`. A task is loaded on first use and kept until another is; its environments share what is loaded."""
 
     def __init__(self, spec: Libero) -> None:
         self.spec = spec
@@ -88,17 +123,19 @@ class LiberoSuite(Suite):
         self.tasks = tuple(task.instruction for task in self._tasks)
         self.num_things = max(len(task.objects_of_interest) for task in self._tasks)
         self.legend = self._legend()
-        self._worlds: dict[int, World] = {}
+
+    @property
+    def conditions(self) -> Mapping[str, str | int]:
+        return {"settle_steps": self.spec.settle_steps, "rendering": self.spec.rendering}
 
     def initial_states(self, task: int, protocol: str, indices: Sequence[int]) -> States:
         """{"snapshot": Float64[E, numbers]}: settled, and complete to the last bit."""
-        if protocol not in self.legend.protocols:
-            raise ValueError(f"no protocol {protocol!r}; {closest(protocol, self.legend.protocols)}")
+        check_protocol(protocol, PROTOCOLS)
         world, snapshots = self.world(task), []
         fixed, numbers = self._tasks[task].initial_states(), FIXED_STATES.get(protocol, ())
         for index in indices:
-            if protocol == "development":
-                snapshots.append(world.start(RANDOM_SEEDS + index, None, self.spec.settle_steps))
+            if protocol in RANDOM_SEEDS:
+                snapshots.append(world.start(RANDOM_SEEDS[protocol] + index, None, self.spec.settle_steps))
                 continue
             if protocol != "demonstrations" and not 0 <= index < len(numbers):
                 raise ValueError(f"protocol {protocol!r} has states 0 to {len(numbers) - 1}, got {index}")
@@ -125,11 +162,7 @@ class LiberoSuite(Suite):
     def world(self, task: int) -> World:
         """The loaded task."""
         self._check(task)
-        if task not in self._worlds:
-            self._worlds[task] = World(
-                self._tasks[task].bddl_file, rendering=self.spec.rendering, render_size=self.spec.render_size
-            )
-        return self._worlds[task]
+        return load_world(self._tasks[task].bddl_file, self.spec.rendering, self.spec.render_size)
 
     def things(self, task: int) -> tuple[str, ...]:
         """The bodies that the privileged state describes."""
@@ -164,7 +197,7 @@ class LiberoSuite(Suite):
             gripper=(6,),
             control_hz=20.0,
             max_steps=MAX_STEPS[self.spec.suite],
-            protocols=(*FIXED_STATES, "development"),
+            protocols=PROTOCOLS,
             tolerances_mm=(),
         )
 

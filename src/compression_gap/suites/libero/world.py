@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 from collections.abc import Iterator, Mapping
@@ -209,6 +210,19 @@ class World:
 
     def _body(self, name: str) -> int:
         return self._model.body(name).id
+
+
+_loaded: dict[tuple[Path, str, int], World] = {}
+
+
+def load_world(bddl_file: Path, rendering: str, render_size: int) -> World:
+    """The loaded task. A process keeps the last one only, because each takes 1-2 GB."""
+    key = (bddl_file, rendering, render_size)
+    if key not in _loaded:
+        _loaded.clear()
+        gc.collect()  # robosuite's objects point at each other
+        _loaded[key] = World(bddl_file, rendering=rendering, render_size=render_size)
+    return _loaded[key]
 
 
 @cache

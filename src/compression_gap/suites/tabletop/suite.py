@@ -9,8 +9,7 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from compression_gap.config import closest
-from compression_gap.suites.base import Legend, States, Suite, SuiteCost, SuiteSpec
+from compression_gap.suites.base import Legend, States, Suite, SuiteCost, SuiteSpec, check_protocol
 from compression_gap.suites.tabletop import drawing
 from compression_gap.suites.tabletop.dynamics import COLOURS, DEGREES_PER_MM, STEP_MM, STEP_RAD, TableSimulators
 from compression_gap.suites.tabletop.expert import TableExpert
@@ -51,6 +50,9 @@ class Tabletop(SuiteSpec, kind="tabletop", version=3):
     @property
     def num_tasks(self) -> int:
         return len(COLOURS)
+
+    def check_episodes(self, protocol: str, episodes: int) -> None:
+        check_protocol(protocol, PROTOCOLS)
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -103,8 +105,7 @@ class TabletopSuite(Suite):
         Raises ValueError for an unknown task or protocol, or an index below 0.
         """
         self._check_task(task)
-        if protocol not in PROTOCOLS:
-            raise ValueError(f"tabletop has no protocol {protocol!r}; {closest(protocol, PROTOCOLS)}")
+        check_protocol(protocol, PROTOCOLS)
         if any(index < 0 for index in indices):
             raise ValueError(f"tabletop's initial states are numbered from 0, got {min(indices)}")
         gripper, poses = np.empty((len(indices), 4)), np.empty((len(indices), 4, 3))

@@ -1,0 +1,11 @@
+"""What the commands do: a file for each, or for two that belong together."""
+
+from compression_gap.commands.agent import evaluate
+from compression_gap.commands.answer import Answer
+from compression_gap.commands.cell import try_cell
+from compression_gap.commands.data import collect
+from compression_gap.commands.parts import listing
+from compression_gap.commands.store import status
+from compression_gap.commands.study import forecast, report, run_study
+
+__all__ = ["Answer", "collect", "evaluate", "forecast", "listing", "report", "run_study", "status", "try_cell"]
