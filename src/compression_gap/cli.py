@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code: 0, 1 if jobs failed, 2 for bad input, 130 after Ctrl-C."""
     parser = arguments()
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command not in ("try", "collect"):
+    if rest and args.command not in ("try", "collect", "export"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         answer = call(args, rest)
@@ -65,6 +65,11 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
             stride = None if args.no_pictures else args.stride
             what = (args.suite, args.tasks, args.episodes, args.initial_states, stride, leaves(rest))
             return commands.collect(*what, args.store, args.workers, quiet=args.json)
+        case "import":
+            return commands.import_files(args.files, args.store)
+        case "export":
+            what = (args.suite, args.tasks, args.episodes, args.initial_states, leaves(rest), args.out)
+            return commands.export_files(*what, args.store, args.workers, quiet=args.json)
         case "list":
             return commands.listing(args.what)
         case _:
@@ -100,6 +105,15 @@ def arguments() -> argparse.ArgumentParser:
             "--device", choices=("cpu", "cuda"), default="cpu", help="where networks run (default: cpu)"
         )
 
+    def collecting(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("suite", metavar="SUITE", help="tabletop, libero_10, libero_object, libero_spatial, ...")
+        parser.add_argument("--tasks", type=int, nargs="+", metavar="N", help="only these (default: all)")
+        parser.add_argument("--episodes", type=count, default=50, metavar="N", help="attempts a task (default: 50)")
+        text = "fixed: those that the suite sets apart for demonstrations (default); random: seeded random resets"
+        parser.add_argument("--initial-states", default="fixed", metavar="NAME", help=text)
+        stored(parser)
+        workers(parser)
+
     study = "name of a study (cgap list studies), or a .py file of your own with a function grid()"
 
     run = command("run", "Run a study: finish every job that is not finished, and write the report.")
@@ -125,15 +139,18 @@ def arguments() -> argparse.ArgumentParser:
 
     text = "Make demonstrations with a suite's scripted experts; settings of the suite follow: --image_size 128"
     collect = command("collect", text)
-    collect.add_argument("suite", metavar="SUITE", help="tabletop, libero_10, libero_object, libero_spatial, ...")
-    collect.add_argument("--tasks", type=int, nargs="+", metavar="N", help="only these (default: all)")
-    collect.add_argument("--episodes", type=count, default=50, metavar="N", help="attempts a task (default: 50)")
-    text = "fixed: those that the suite sets apart for demonstrations (default); random: seeded random resets"
-    collect.add_argument("--initial-states", default="fixed", metavar="NAME", help=text)
+    collecting(collect)
     collect.add_argument("--stride", type=count, default=1, metavar="N", help="draw every N-th frame (default: 1)")
     collect.add_argument("--no-pictures", action="store_true", help="only simulate")
-    stored(collect)
-    workers(collect)
+
+    reading = command("import", "Put people's demonstrations in LIBERO's HDF5 files into the store.")
+    reading.add_argument("files", type=Path, nargs="+", metavar="FILE", help="<task>_demo.hdf5")
+    stored(reading)
+
+    export = command("export", "Write demonstrations of LIBERO's scripted experts as LIBERO's HDF5 files.")
+    collecting(export)
+    export.add_argument("--format", choices=("libero-hdf5",), default="libero-hdf5", help="default: libero-hdf5")
+    export.add_argument("--out", type=Path, default=Path("exported"), metavar="DIR", help="default: ./exported")
 
     listing = command("list", "List the parts that a cell can be made of, with their settings, or the studies.")
     what = ("suites", "encoders", "tokenizers", "policies", "studies")

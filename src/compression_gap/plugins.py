@@ -41,6 +41,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "jobs": {
         "demonstrations": "pipeline.jobs:Demonstrations",
+        "recording": "pipeline.jobs:Recording",
+        "recorded_demonstrations": "pipeline.jobs:RecordedDemonstrations",
+        "libero_hdf5": "pipeline.jobs:LiberoHdf5",
         "drawings": "pipeline.jobs:Drawings",
         "trained_encoder": "pipeline.jobs:TrainedEncoder",
         "features": "pipeline.jobs:Features",

@@ -11,7 +11,7 @@ import pytest
 
 from compression_gap import plugins
 from compression_gap.cli import leaves, main
-from compression_gap.commands import duration, size
+from compression_gap.commands.answer import duration, size
 
 
 def test_help_imports_nothing_heavy():

@@ -4,8 +4,21 @@ from compression_gap.commands.agent import evaluate
 from compression_gap.commands.answer import Answer
 from compression_gap.commands.cell import try_cell
 from compression_gap.commands.data import collect
+from compression_gap.commands.files import export_files, import_files
 from compression_gap.commands.parts import listing
 from compression_gap.commands.store import status
 from compression_gap.commands.study import forecast, report, run_study
 
-__all__ = ["Answer", "collect", "evaluate", "forecast", "listing", "report", "run_study", "status", "try_cell"]
+__all__ = [
+    "Answer",
+    "collect",
+    "evaluate",
+    "export_files",
+    "forecast",
+    "import_files",
+    "listing",
+    "report",
+    "run_study",
+    "status",
+    "try_cell",
+]

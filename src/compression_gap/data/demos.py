@@ -67,6 +67,13 @@ class Demos:
         arrays = {name: _stack([getattr(part, name) for part in parts], fill.get(name, 0.0)) for name in cls.ARRAYS}
         return cls(episodes=episodes, **arrays)
 
+    def some(self, first: int, count: int) -> Demos:
+        """Episodes first .. first + count - 1."""
+        rows = self.episodes[first : first + count]
+        start, stop = rows["start"][0], rows["start"][-1] + rows["length"][-1]
+        arrays = {name: getattr(self, name)[start:stop] for name in self.ARRAYS}
+        return Demos(episodes=rows.with_columns(pl.col("start") - start), **arrays)
+
     def of_task(self, task: int) -> Demos:
         """The same, numbered as another task."""
         return replace(self, episodes=self.episodes.with_columns(pl.lit(task).cast(pl.Int64).alias("task")))

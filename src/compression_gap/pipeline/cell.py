@@ -30,6 +30,8 @@ class Data(Spec, family="settings", kind="data", version=1):
     """A pretraining frame at every so many steps."""
     tokenizer_episodes: int = 0
     """Further attempts a task, after those, whose actions (never drawn) the tokenizer sees besides."""
+    recordings: tuple[str, ...] = ()
+    """Instead of the expert: recorded demonstrations, one file a task, by the names that `cgap import` tells."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,9 @@ class Cell(Spec, family="settings", kind="cell"):
     def __post_init__(self) -> None:
         if self.rollouts.execute > self.horizon:
             raise ValueError(f"rollouts execute {self.rollouts.execute} actions of a chunk of only {self.horizon}")
+        given, needed = len(self.data.recordings), self.suite.num_tasks
+        if given not in (0, needed):
+            raise ValueError(f"data.recordings: expected one for each of the suite's {needed} tasks, got {given}")
         self.suite.check_episodes(self.rollouts.protocol, self.rollouts.episodes)
         _ = self.agent  # raises if the parts do not fit
 

@@ -13,6 +13,8 @@ from compression_gap.pipeline.jobs import (
     Evaluation,
     Features,
     PoseError,
+    RecordedDemonstrations,
+    Recording,
     Replay,
     TokenBits,
     TrainedAgent,
@@ -47,7 +49,13 @@ def policy_demonstrations(cell: Cell) -> tuple[Demonstrations, ...]:
 
 
 def _attempts(cell: Cell, first: int, attempts: int) -> tuple[Demonstrations, ...]:
-    return demonstrations(cell.suite, range(cell.suite.num_tasks), first, attempts)
+    suite, recordings = cell.suite, cell.data.recordings
+    if not recordings or not attempts:
+        return demonstrations(suite, range(suite.num_tasks), first, attempts)
+    return tuple(
+        RecordedDemonstrations(*suite.alone(task), first, attempts, recording=Recording(suite.title_of(task), content))
+        for task, content in enumerate(recordings)
+    )
 
 
 def trained_encoder(cell: Cell) -> TrainedEncoder | None:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 
 from compression_gap.pipeline.job import Job
+from compression_gap.training import Report
+
+
+@contextmanager
+def bar(title: str) -> Iterator[Report]:
+    """One bar on the standard error for work that is no job; quiet when that is not a terminal."""
+    console = Console(stderr=True)
+    with Bars(console=console, disable=not console.is_terminal, transient=True) as bars:
+        task = bars.add_task(title, total=1.0)
+        yield lambda fraction, text: bars.update(task, completed=fraction, description=f"{title} {text}")
 
 
 class Progress:

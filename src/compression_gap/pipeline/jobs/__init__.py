@@ -4,12 +4,15 @@ Demonstrations -> Drawings -> TrainedEncoder -> PoseError
        |              '-----------.- Features -.
        '-> TrainedTokenizer ------'------------+-> TrainedAgent -> Evaluation
                 '-> Replay, TokenBits
+
+Recording -> RecordedDemonstrations take the place of Demonstrations where people's are imitated; LiberoHdf5 exports.
 """
 
 from compression_gap.pipeline.jobs.agent import TrainedAgent
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
 from compression_gap.pipeline.jobs.judging import Evaluation, Replay
+from compression_gap.pipeline.jobs.recording import LiberoHdf5, RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
 
 __all__ = [
@@ -19,7 +22,10 @@ __all__ = [
     "Drawings",
     "Evaluation",
     "Features",
+    "LiberoHdf5",
     "PoseError",
+    "RecordedDemonstrations",
+    "Recording",
     "Replay",
     "TokenBits",
     "TrainedAgent",

@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Int, UInt8
 
 from compression_gap.config import added_later
 from compression_gap.data.collect import collect
@@ -18,7 +19,7 @@ from compression_gap.data.demos import Demos
 from compression_gap.data.windows import window_frames
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.store import Store, write_json
-from compression_gap.suites.base import SuiteSpec
+from compression_gap.suites.base import Suite, SuiteSpec
 
 EPISODES, SUMMARY = "episodes.parquet", "summary.json"
 PIECES = "pieces"  # folder of what an unfinished job has finished
@@ -57,6 +58,12 @@ class Demonstrations(Job, kind="demonstrations", version=1):
             kept, frames = demos.episodes.height, len(demos.label)
             write_json(context.folder / SUMMARY, {"attempts": self.attempts, "kept": kept, "frames": frames})
         shutil.rmtree(pieces, ignore_errors=True)
+
+    def draw(
+        self, store: Store, suite: Suite, demos: Demos, frames: Int[np.ndarray, " N"], camera: str
+    ) -> UInt8[np.ndarray, "N height width 3"]:
+        """Pictures of some of the frames."""
+        return suite.draw(self.task, demos.scene[frames], camera)
 
 
 @dataclass(frozen=True)
@@ -101,8 +108,9 @@ class Drawings(Job, kind="drawings", version=1):
                 mark = drawn / f"{camera}-{first}"
                 if not mark.exists():
                     context.report((number + first / len(frames)) / len(self.cameras), camera)
-                    scenes = demos.scene[frames[first : first + ENCODING_BATCH]]
-                    pictures[first : first + len(scenes)] = suite.draw(self.demonstrations.task, scenes, camera)
+                    chosen = frames[first : first + ENCODING_BATCH]
+                    drawn_now = self.demonstrations.draw(context.store, suite, demos, chosen, camera)
+                    pictures[first : first + len(chosen)] = drawn_now
                     pictures.flush()
                     mark.touch()
         shutil.rmtree(drawn)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -167,6 +168,11 @@ class LiberoSuite(Suite):
     def things(self, task: int) -> tuple[str, ...]:
         """The bodies that the privileged state describes."""
         return self._tasks[task].objects_of_interest
+
+    def bddl_file(self, task: int) -> Path:
+        """What defines a task."""
+        self._check(task)
+        return self._tasks[task].bddl_file
 
     def _check(self, task: int) -> None:
         if not 0 <= task < len(self._tasks):

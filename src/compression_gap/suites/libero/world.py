@@ -161,6 +161,34 @@ class World:
         self._place_fixtures(scene[self._model.nq :])
         self._mujoco.mj_fwdPosition(self._model, self._data)
 
+    def recorded_scene(
+        self, state: Float[np.ndarray, " numbers"], bodies: Mapping[str, Float[np.ndarray, " 7"]]
+    ) -> Float[np.ndarray, " scene"]:
+        """The scene of a state as LIBERO's files keep it (`flat_state`), with poses of bodies by their names.
+
+        Raises ValueError if they do not belong to this task.
+        """
+        expected = 1 + self._model.nq + self._model.nv
+        if len(state) != expected:
+            raise ValueError(f"its states have {len(state)} numbers, and this task's simulator {expected}")
+        names = [self._model.body(body).name for body in self._fixtures]
+        if missing := [name for name in names if name not in bodies]:
+            raise ValueError(f"its model has no {', '.join(missing)}, and this task's simulator has")
+        poses = [bodies[name] for name in names]
+        return np.concatenate([state[1 : 1 + self._model.nq], *poses])
+
+    def flat_state(self) -> Float[np.ndarray, " numbers"]:
+        """Time, positions and velocities, as LIBERO's initial states and files have them."""
+        return np.concatenate([[self._data.time], self._data.qpos, self._data.qvel])
+
+    def joints(self) -> Float[np.ndarray, " 7"]:
+        """Angles of the arm's joints in rad."""
+        return self._data.qpos[self._robot._ref_joint_pos_indexes].copy()
+
+    def xml(self) -> str:
+        """The model, with the fixtures where they are."""
+        return self._sim.model.get_xml()
+
     def picture(self, camera: str) -> UInt8[np.ndarray, "size size 3"]:
         """The present scene, upright, in the size that was asked for at the beginning."""
         renderer = self._renderer = self._renderer or self._new_renderer()
