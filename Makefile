@@ -41,7 +41,7 @@ clean: ## remove the environment; results stay
 	touch $@
 
 .venv/developing: pyproject.toml | .venv/bin/python
-	$(BIN)/pip install --quiet --editable '.[dev,libero,vision]'
+	$(BIN)/pip install --quiet --editable '.[dev,libero,video,vision]'
 	touch .venv/installed $@
 
 # Tests open the report in Chromium and draw LIBERO's pictures with OSMesa.

@@ -1,8 +1,9 @@
-"""Three things that must hold before anything is learned on LIBERO, each minutes on one core:
+"""What must hold before anything is learned on LIBERO, each minutes on one core:
 
     python benchmarks/libero_checks.py replay STORE    every demonstration of a store, replayed from its initial state
     python benchmarks/libero_checks.py overfit         a policy trained on one demonstration repeats it
     python benchmarks/libero_checks.py experts         every scripted expert, from 20 random resets
+    python benchmarks/libero_checks.py sheet PNG       both cameras of the ten tasks of libero_10, to be looked at
 
 Expected: every demonstration succeeds again, so does the policy, and every expert succeeds in at least 17 of 20.
 """
@@ -14,7 +15,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import torch
+from PIL import Image
 
 from compression_gap.agent import Agent, AgentSpec
 from compression_gap.data.collect import collect, replays
@@ -123,10 +126,26 @@ def fit(agent: Agent, windows: Windows, demos: Demos) -> None:
     agent.standardise_features.fit(torch.from_numpy(demos.state))
 
 
+def sheet(path: str) -> bool:
+    """Draws the settled first fixed state of every task as LIBERO does: a row of five tasks, agentview over hand."""
+    spec = Libero(tasks=tuple(range(10)), rendering="reference").for_people
+    suite, rows = spec.build(), []
+    for task in range(spec.num_tasks):
+        simulators = suite.simulators(task, 1)
+        simulators.reset(suite.initial_states(task, "fixed", [0]), [0])
+        seen = simulators.observe(spec.cameras)
+        rows.append(np.concatenate([seen[camera][0] for camera in spec.cameras]))
+        tell((task + 1) / spec.num_tasks, suite.tasks[task])
+    halves = [np.concatenate(rows[first : first + 5], axis=1) for first in (0, 5)]
+    Image.fromarray(np.concatenate(halves)).save(path, optimize=True)
+    return True
+
+
 def tell(fraction: float, text: str) -> None:
     print(f"\r{fraction:6.1%} {text}", end="\n" if fraction == 1 else "", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":
     checks = {"replay": lambda: replay(sys.argv[2]), "overfit": overfit, "experts": experts}
+    checks["sheet"] = lambda: sheet(sys.argv[2])
     sys.exit(0 if checks[sys.argv[1]]() else 1)

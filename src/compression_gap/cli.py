@@ -52,7 +52,8 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
         case "run" if args.dry_run:
             return commands.forecast(args.study, args.store, args.workers)
         case "run":
-            return commands.run_study(args.study, args.store, args.workers, args.device, quiet=args.json)
+            run_with = (args.store, args.workers, args.device)
+            return commands.run_study(args.study, *run_with, args.videos, quiet=args.json)
         case "status":
             return commands.status(args.store)
         case "report":
@@ -75,7 +76,7 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
         case _:
             rollouts = (args.protocol, args.episodes, args.execute)
             run_with = (args.workers, args.device)
-            return commands.evaluate(args.folder, rollouts, args.decoding, *run_with, quiet=args.json)
+            return commands.evaluate(args.folder, rollouts, args.decoding, args.videos, *run_with, quiet=args.json)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -105,6 +106,10 @@ def arguments() -> argparse.ArgumentParser:
             "--device", choices=("cpu", "cuda"), default="cpu", help="where networks run (default: cpu)"
         )
 
+    def filming(parser: argparse.ArgumentParser) -> None:
+        text = "film the first N episodes of every task and cell as mp4 (needs the extra `video`)"
+        parser.add_argument("--videos", type=count, default=0, metavar="N", help=text)
+
     def collecting(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("suite", metavar="SUITE", help="tabletop, libero_10, libero_object, libero_spatial, ...")
         parser.add_argument("--tasks", type=int, nargs="+", metavar="N", help="only these (default: all)")
@@ -121,6 +126,8 @@ def arguments() -> argparse.ArgumentParser:
     stored(run)
     running(run)
     run.add_argument("--dry-run", action="store_true", help="only list the jobs, with estimated time, disk and memory")
+
+    filming(run)
 
     stored(command("status", "Show the store: its place, what is finished, unfinished and failed."))
 
@@ -164,6 +171,7 @@ def arguments() -> argparse.ArgumentParser:
         "--execute", type=count, metavar="N", help="actions of a chunk between looks (default: 8, or all if fewer)"
     )
     evaluate.add_argument("--decoding", choices=("greedy", "sampled"), default="greedy", help="default: greedy")
+    filming(evaluate)
     running(evaluate)
     return whole
 

@@ -50,6 +50,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "trained_tokenizer": "pipeline.jobs:TrainedTokenizer",
         "trained_agent": "pipeline.jobs:TrainedAgent",
         "evaluation": "pipeline.jobs:Evaluation",
+        "videos": "pipeline.jobs:Videos",
         "replay": "pipeline.jobs:Replay",
         "token_bits": "pipeline.jobs:TokenBits",
         "pose_error": "pipeline.jobs:PoseError",

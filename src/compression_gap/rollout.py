@@ -35,6 +35,9 @@ class Rollouts(Spec, family="settings", kind="rollouts", version=1):
             raise ValueError(f"rollouts: episodes and execute are at least 1, got {self.episodes} and {self.execute}")
 
 
+Watch = Callable[[int, Sequence[int], Simulators], None]  # task, episodes, simulators
+
+
 @runtime_checkable
 class Driver(Protocol):
     """What decides on actions in a running batch of episodes."""
@@ -80,13 +83,15 @@ def roll_out(
     batch: int,
     report: Report,
     folder: Path | None = None,
+    watch: Watch | None = None,
 ) -> pl.DataFrame:
     """Runs every episode of the tasks and returns a row an episode.
 
     Columns: task, index, protocol, initial_state (hash), steps, invalid (chunks that could not be decoded), the suite's
     conditions and its outcome columns. An episode whose chunk is invalid keeps what is left of its last plan, else
     stands still. With a `folder`, every batch of rows is written there as soon as it is over, and one that stands there
-    is not run again: after a kill the same call goes on.
+    is not run again: after a kill the same call goes on. `watch` is shown the simulators before every step and at the
+    end.
     """
     pieces = list(_pieces(tasks, rollouts, batch))
     frames = []
@@ -102,7 +107,7 @@ def roll_out(
                 held.close()
             simulators = {key: suite.simulators(task, len(indices))}
         steps_done = _report_within(report, number, len(pieces))
-        frames.append(_batch(driver, suite, rollouts, task, indices, simulators[key], steps_done))
+        frames.append(_batch(driver, suite, rollouts, task, indices, simulators[key], steps_done, watch))
         if kept:
             beside = kept.with_suffix(".new")
             beside.parent.mkdir(exist_ok=True)
@@ -131,6 +136,7 @@ def _batch(
     indices: list[int],
     simulators: Simulators,
     steps_done: Callable[[float], None],
+    watch: Watch | None,
 ) -> pl.DataFrame:
     states = suite.initial_states(task, rollouts.protocol, indices)
     episodes = [episode_number(rollouts.protocol, task, index) for index in indices]
@@ -151,9 +157,13 @@ def _batch(
         for step in range(execute):
             if step > 0:
                 driver.stepped(simulators, execute - step)
+            if watch:
+                watch(task, indices, simulators)
             steps += ~simulators.done()
             simulators.step(chunk[:, step])
         steps_done((start + execute) / limit)
+    if watch:
+        watch(task, indices, simulators)
     columns = {name: np.asarray(values) for name, values in simulators.outcome().items()}
     return pl.DataFrame(
         {

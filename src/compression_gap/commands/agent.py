@@ -6,10 +6,11 @@ from pathlib import Path
 
 import polars as pl
 from rich.console import Console
+from rich.text import Text
 
 from compression_gap.commands.answer import Answer, finish, show_failures
-from compression_gap.commands.judged import judge, read_rows, show_success
-from compression_gap.pipeline.jobs import TrainedAgent
+from compression_gap.commands.judged import judge, read_rows, show_success, video_files
+from compression_gap.pipeline.jobs import TrainedAgent, Videos
 from compression_gap.pipeline.plan import judged
 from compression_gap.policies.base import Decoding
 from compression_gap.rollout import Rollouts
@@ -20,6 +21,7 @@ def evaluate(
     folder: Path,
     rollouts: tuple[str, int, int | None],
     decoding: Decoding,
+    videos: int,
     workers: int,
     device: str,
     *,
@@ -38,9 +40,11 @@ def evaluate(
         raise ValueError(f"--execute: the agent's chunks have {agent.agent.horizon} actions, got {execute}")
     agent.suite.check_episodes(protocol, episodes)
     jobs = judged(agent, Rollouts(protocol, episodes, execute), decoding)
-    outcome = finish(list(jobs), store, workers, device, quiet=quiet)
+    filmed = [Videos(job, videos) for job in jobs] if videos else []
+    outcome = finish([*jobs, *filmed], store, workers, device, quiet=quiet)
     how = {"protocol": protocol, "execute": execute, "decoding": decoding}
     data = {"folder": str(folder), **how, "failed": len(outcome.failed)}
+    data["videos"] = video_files(store, filmed)
     if not outcome.failed:
         rows = read_rows(store, jobs)
         names = agent.suite.build().tasks
@@ -52,6 +56,8 @@ def evaluate(
             show_success(data["success"], f"{protocol}, {decoding}", console)
             for name, of_task in data["tasks"].items():
                 show_success(of_task, name, console)
+        for path in data["videos"]:
+            console.print(Text(f"video: {path}"), soft_wrap=True)
         show_failures(outcome, console)
 
     return Answer(data, show, failed=bool(outcome.failed))

@@ -9,7 +9,7 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from compression_gap.pipeline.jobs import EPISODES, Evaluation
+from compression_gap.pipeline.jobs import EPISODES, Evaluation, Videos
 from compression_gap.pipeline.tables import success
 from compression_gap.statistics import Outcomes, wilson
 from compression_gap.store import Store
@@ -19,6 +19,11 @@ from compression_gap.suites.base import SuiteSpec
 def read_rows(store: Store, jobs: Sequence[Evaluation]) -> pl.DataFrame:
     """The episodes of finished jobs."""
     return pl.concat([pl.read_parquet(store.folder(job) / EPISODES) for job in jobs])
+
+
+def video_files(store: Store, jobs: Sequence[Videos]) -> list[str]:
+    """The videos of the jobs that are finished."""
+    return [str(path) for job in jobs if store.has(job) for path in sorted(store.folder(job).glob("*.mp4"))]
 
 
 def judge(rows: pl.DataFrame, suite: SuiteSpec) -> list[dict[str, Any]]:

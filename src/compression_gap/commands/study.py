@@ -10,8 +10,10 @@ from rich.text import Text
 
 from compression_gap import studies
 from compression_gap.commands.answer import Answer, duration, finish, plain_table, show_failures, size
+from compression_gap.commands.judged import video_files
 from compression_gap.pipeline.cell import Grid
-from compression_gap.pipeline.plan import jobs_of
+from compression_gap.pipeline.jobs import Videos
+from compression_gap.pipeline.plan import jobs_of, videos_of
 from compression_gap.pipeline.run import Outcome, divide
 from compression_gap.pipeline.tables import Tables
 from compression_gap.pipeline.worker import free_megabytes
@@ -20,24 +22,25 @@ from compression_gap.report.page import render
 from compression_gap.store import Store
 
 
-def run_study(study: str, root: Path, workers: int, device: str, *, quiet: bool) -> Answer:
-    """Finishes a study's jobs and writes its report."""
+def run_study(study: str, root: Path, workers: int, device: str, videos: int, *, quiet: bool) -> Answer:
+    """Finishes a study's jobs, films that many episodes of each cell and task, and writes the report."""
     grid, store = studies.find(study), Store(root)
-    outcome = finish(jobs_of(grid), store, workers, device, quiet=quiet)
-    return _report(grid, store, outcome, _page(store, grid))
+    filmed = videos_of(grid, videos) if videos else []
+    outcome = finish([*jobs_of(grid), *filmed], store, workers, device, quiet=quiet)
+    return _report(grid, store, outcome, _page(store, grid), filmed)
 
 
 def report(study: str, root: Path, out: Path | None) -> Answer:
     """Writes a study's report from what is there."""
     grid, store = studies.find(study), Store(root)
-    return _report(grid, store, Outcome(), out or _page(store, grid))
+    return _report(grid, store, Outcome(), out or _page(store, grid), [])
 
 
 def _page(store: Store, grid: Grid) -> Path:
     return store.root / "reports" / f"{grid.name}.html"
 
 
-def _report(grid: Grid, store: Store, outcome: Outcome, page: Path) -> Answer:
+def _report(grid: Grid, store: Store, outcome: Outcome, page: Path, filmed: list[Videos]) -> Answer:
     content = Tables(grid, store).report
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(render(content), "utf-8")
@@ -48,6 +51,7 @@ def _report(grid: Grid, store: Store, outcome: Outcome, page: Path) -> Answer:
         "seconds": round(outcome.seconds, 1),
         "job_seconds": round(content.seconds, 1),
         "jobs": counts,
+        "videos": video_files(store, filmed),
     }
 
     def show(console: Console) -> None:
@@ -55,6 +59,8 @@ def _report(grid: Grid, store: Store, outcome: Outcome, page: Path) -> Answer:
         for by_seed, told in ((True, "drawn afresh by every seed"), (False, "shared by all seeds")):
             what = "; ".join(row.what for row in content.reseeding if row.by_seed == by_seed)
             console.print(Text(f"{told}: {what}", style="dim"))
+        for path in data["videos"]:
+            console.print(Text(f"video: {path}"), soft_wrap=True)
         console.print(Text(f"report: {page}"), soft_wrap=True)
         show_failures(outcome, console)
 

@@ -20,6 +20,7 @@ from compression_gap.pipeline.jobs import (
     TrainedAgent,
     TrainedEncoder,
     TrainedTokenizer,
+    Videos,
 )
 from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.policies.base import Decoding
@@ -183,6 +184,12 @@ def jobs_of(grid: Grid) -> list[Job]:
         jobs.append(PoseError(encoder) if encoder else None)
     unique = {job.digest: job for job in jobs if job is not None}
     return list(unique.values())
+
+
+def videos_of(grid: Grid, count: int) -> list[Videos]:
+    """The first episodes of every cell and task, by its primary decoding."""
+    runs = [evaluations(cell, cell.method.decodings[0]) for cell in grid.cells]
+    return [Videos(job, count) for run in runs for job in run]
 
 
 def arms(grid: Grid) -> list[Cell]:

@@ -217,6 +217,11 @@ class SuiteSpec(Spec, family="suites"):
         return
 
     @property
+    def for_people(self) -> SuiteSpec:
+        """The same with pictures that people like to look at, of an even size."""
+        return self
+
+    @property
     @abstractmethod
     def cameras(self) -> tuple[str, ...]:
         """As in its legend."""

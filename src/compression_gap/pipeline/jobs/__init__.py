@@ -11,7 +11,7 @@ Recording -> RecordedDemonstrations take the place of Demonstrations where peopl
 from compression_gap.pipeline.jobs.agent import TrainedAgent
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
-from compression_gap.pipeline.jobs.judging import Evaluation, Replay
+from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
 from compression_gap.pipeline.jobs.recording import LiberoHdf5, RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
 
@@ -31,4 +31,5 @@ __all__ = [
     "TrainedAgent",
     "TrainedEncoder",
     "TrainedTokenizer",
+    "Videos",
 ]

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from compression_gap.agent import Agent
 from compression_gap.config import added_later
+from compression_gap.film import film
 from compression_gap.measures.replay import ReplayDriver
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.agent import TrainedAgent
@@ -50,10 +51,45 @@ class Evaluation(Job, kind="evaluation", version=1):
         return Cost(2 + episodes * seconds, memory_mb=agent.encoder.cost.memory_mb, gpus=1)
 
     def run(self, context: Context) -> None:
+        spec = self.agent.suite
+        judge(self.driver(context), spec.build(), spec, self.rollouts, self.task, context)
+
+    def driver(self, context: Context) -> AgentDriver:
+        """The trained agent at the wheel."""
         weights = WEIGHTS if self.milestone is None else f"weights-{self.milestone}.safetensors"
         agent = Agent.load(context.store.folder(self.agent), weights).to(context.device)
-        spec = self.agent.suite
-        judge(AgentDriver(agent, self.decoding), spec.build(), spec, self.rollouts, self.task, context)
+        return AgentDriver(agent, self.decoding)
+
+
+@dataclass(frozen=True)
+class Videos(Job, kind="videos", version=1):
+    """The first episodes of an evaluation, as it saw them: an mp4 each."""
+
+    simulates: ClassVar[bool] = True
+    evaluation: Evaluation
+    count: int
+    """Of each task."""
+
+    @property
+    def title(self) -> str:
+        return f"videos of {self.evaluation.agent.title}"
+
+    @property
+    def needs(self) -> tuple[Job, ...]:
+        """The agent alone."""
+        return self.evaluation.needs
+
+    def cost(self) -> Cost:
+        suite, judged = self.evaluation.agent.suite, self.evaluation
+        episodes = self.count * len(tasks_of(suite, judged.task))
+        each = suite.cost.rollout + suite.cost.steps * len(suite.cameras) * suite.cost.picture
+        return Cost(2 + episodes * each, disk_mb=0.3 * episodes, gpus=1)
+
+    def run(self, context: Context) -> None:
+        judged = self.evaluation
+        driver, spec = judged.driver(context), judged.agent.suite
+        tasks = tasks_of(spec, judged.task)
+        film(driver, spec.build(), spec, judged.rollouts, tasks, self.count, context.folder, context.report)
 
 
 @dataclass(frozen=True)

@@ -101,6 +101,10 @@ class Libero(SuiteSpec, kind="libero", version=1):
         return self.replace(tasks=tasks)
 
     @property
+    def for_people(self) -> Libero:
+        return self.replace(image_size=256, render_size=256)
+
+    @property
     def cameras(self) -> tuple[str, ...]:
         return tuple(CAMERAS)
 

@@ -55,6 +55,10 @@ class Tabletop(SuiteSpec, kind="tabletop", version=3):
         check_protocol(protocol, PROTOCOLS)
 
     @property
+    def for_people(self) -> Tabletop:
+        return self.replace(image_size=256)
+
+    @property
     def cameras(self) -> tuple[str, ...]:
         return drawing.CAMERAS
 
