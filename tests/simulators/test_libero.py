@@ -319,5 +319,5 @@ def test_errors_name_what_there_is(stove: LiberoSuite) -> None:
         started(stove).observe(("agent_view",))
     with pytest.raises(ValueError, match="no task 1"):
         stove.expert(1)
-    with pytest.raises(ValueError, match="no scripted expert for libero_10 task 3"):
-        Libero(tasks=(3,)).build().expert(0)
+    with pytest.raises(ValueError, match="no scripted expert for libero_goal task 3"):
+        Libero(suite="libero_goal", tasks=(3,)).build().expert(0)

@@ -68,12 +68,14 @@ class Arm:
     """
 
     HOVER = 0.10
+    CLOSE = 0.03
 
     def __init__(self, style: Style) -> None:
         self.style = style
         self.see: Mapping[str, np.ndarray] = {}
         self.fingers = OPEN
         self.yaw = 0.0
+        self.tilt = 0.0  # of the fingers, from straight down toward the hand's own x axis
         self.held: Held | None = None
         self.travel = self.HOVER  # height above the next thing at which the hand comes to it
 
@@ -98,6 +100,9 @@ class Arm:
         """The action that takes the finger tips toward a point, and the hand toward `self.yaw`, by feedback."""
         cos, sin = np.cos(self.yaw), np.sin(self.yaw)
         wanted = np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]]) @ POINTING_DOWN
+        if self.tilt:
+            cos, sin = np.cos(self.tilt), np.sin(self.tilt)
+            wanted = wanted @ np.array([[cos, 0.0, sin], [0.0, 1.0, 0.0], [-sin, 0.0, cos]])
         turn = 0.5 * np.cross(self.see["hand.rotation"].T, wanted.T).sum(axis=0)  # sine of the angle, times the axis
         shift = self.style.gain * (point - self.position) / METRES
         shift *= min(1.0, self.style.speed / max(np.abs(shift).max(), 1e-9))
@@ -110,7 +115,9 @@ class Arm:
                 return
             yield self.toward(target())
 
-    def descend(self, target: Callable[[], Point], near: float = 0.006, patience: int = 60) -> Moves:
+    def descend(
+        self, target: Callable[[], Point], near: float = 0.006, patience: int = 60, highest: float = HOVER
+    ) -> Moves:
         """Sinks to a point as through a funnel: 8 times as high above it as it is off to the side beyond 5 mm.
 
         A turn that is still to be made counts as well, 1 mm for 0.03 rad.
@@ -118,7 +125,7 @@ class Arm:
         for _ in range(patience):
             off = target() - self.position
             aside = np.hypot(*off[:2]) + abs(self.yaw - self.yaw_now) / 30.0
-            height = float(np.clip(8.0 * (aside - 0.005), 0.0, self.HOVER))
+            height = float(np.clip(8.0 * (aside - 0.005), 0.0, highest))
             if (height == 0.0 and abs(off[2]) < near) or self.lost:
                 return
             yield self.toward(target() + up(height))
@@ -145,7 +152,7 @@ class Arm:
             x, y, _ = self.see[f"{thing}.rotation"] @ grasp.along
             self.yaw = nearest_half_turn(float(np.arctan2(y, x)) - np.pi / 2, self.yaw)
         yield from self.go(lambda: point() + self.style.detour + up(self.travel))
-        yield from self.descend(point)
+        yield from self.descend(point, highest=min(self.travel, self.HOVER))
 
     def pick(self, thing: str, grasp: Grasp) -> Moves:
         """Takes a thing and lifts it; goes back for it as long as it stays behind."""
@@ -157,6 +164,17 @@ class Arm:
             if self.see[f"{thing}.position"][2] > before + self.HOVER / 3:
                 self.held = Held(thing, grasp, self.see[f"{thing}.position"] - self.position)
 
+    def bringing(self, on: str, height: float, aside: tuple[float, float]) -> Callable[[], Point]:
+        """Where the hand has to be for what it holds to be `height` above the middle of a site, and `aside` of it."""
+
+        def point() -> Point:
+            assert self.held is not None, "there is nothing to place"
+            thing, middle = self.held.thing, self.held.grasp.middle
+            offset = np.array([*aside, height]) - self.see[f"{thing}.rotation"] @ middle
+            return self.position + self.see[f"{on}.position"] + offset - self.see[f"{thing}.position"]
+
+        return point
+
     def place(
         self,
         on: str,
@@ -165,30 +183,33 @@ class Arm:
         aside: tuple[float, float] = (0.0, 0.0),
         along: tuple[float, float] | None = None,
     ) -> Moves:
-        """Brings what it holds to `height` above the middle of a site, and lets go; picks it up again if it slips.
+        """Brings what it holds to `height` above the middle of a site, and lets go; picks it up again if it slips,
+        unless it has slipped into its place.
 
         On the way it travels `over` metres higher still: over the rim of a basket, say. It sets down `aside` of the
         middle (m, along world x and y), with the fingers turned to close `along` a direction if one is given.
         """
 
-        def point() -> Point:
-            assert self.held is not None, "there is nothing to place"
-            thing, middle = self.held.thing, self.held.grasp.middle
-            offset = np.array([*aside, height]) - self.see[f"{thing}.rotation"] @ middle
-            return self.position + self.see[f"{on}.position"] + offset - self.see[f"{thing}.position"]
-
+        point = self.bringing(on, height, aside)
         while (held := self.held) is not None:
             if along is not None:
                 self.yaw = nearest_half_turn(float(np.arctan2(along[1], along[0])) - np.pi / 2, self.yaw)
             yield from self.rise(max(0.0, point()[2] + over - self.position[2]))
             yield from self.go(lambda: point() + self.style.detour + up(over))
-            yield from self.descend(point)
-            slipped, self.held = self.lost, None
-            if slipped:
+            yield from self.descend(point, highest=min(over, self.HOVER))
+            slipped, off, self.held = self.lost, point() - self.position, None
+            if slipped and np.hypot(*off[:2]) > self.CLOSE:
                 yield from self.pick(held.thing, held.grasp)
         yield from self.grip(OPEN, 10)
         self.travel = over  # what stood in the way of coming stands in the way of leaving
         yield from self.rise(over)
+
+    def push(self, ahead: Callable[[], Point], done: Callable[[], bool], patience: int = 120) -> Moves:
+        """Follows a point that keeps ahead of the hand, until what it pushes has gone far enough."""
+        for _ in range(patience):
+            if done():
+                return
+            yield self.toward(ahead())
 
     def turn(self, knob: str, grasp: Grasp, joint: str, to: float) -> Moves:
         """Holds a knob from above and turns until its joint has reached an angle (rad), then lets go."""

@@ -23,7 +23,8 @@ from compression_gap.suites.base import (
     check_protocol,
 )
 from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, load_tasks
-from compression_gap.suites.libero.experts import ScriptedExpert, script_for
+from compression_gap.suites.libero.experts import ScriptedExpert
+from compression_gap.suites.libero.scripts import script_for
 from compression_gap.suites.libero.world import ACTIONS, CAMERAS, Snapshot, World, load_world
 
 FIXED_STATES = {"demonstrations": range(35), "test": range(35, 50), "fixed": range(50)}
@@ -36,7 +37,7 @@ STATE_OF_A_THING = ("x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32", "jo
 
 
 @dataclass(frozen=True)
-class Libero(SuiteSpec, kind="libero", version=1):
+class Libero(SuiteSpec, kind="libero", version=2):
     """Some tasks of one LIBERO suite. Task ids are positions in `tasks`.
 
     Protocols: "demonstrations" are LIBERO's fixed initial states 0-34 (index i is state i modulo 35: what else differs
