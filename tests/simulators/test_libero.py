@@ -7,11 +7,17 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from compression_gap.agent import AgentSpec
+from compression_gap.encoders.convnet import ConvNet
+from compression_gap.policies.diffusion import Diffusion
+from compression_gap.rollout import AgentDriver, Rollouts, roll_out
 from compression_gap.suites.base import state_hashes
 from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, load_tasks
 from compression_gap.suites.libero.suite import Libero, LiberoSimulators, LiberoSuite
@@ -174,7 +180,7 @@ def test_states_are_settled_and_depend_on_nothing_but_their_number(stove: Libero
 def test_protocols_are_liberos_states_and_those_for_training_and_judging_do_not_overlap(stove: LiberoSuite) -> None:
     fixed = load_tasks("libero_10")[2].initial_states()
     assert fixed.shape == (50, 47)
-    states = {p: stove.initial_states(0, p, range(3)) for p in ("demonstrations", "test", "development")}
+    states = {p: stove.initial_states(0, p, range(3)) for p in ("demonstrations", "test", "development", "random")}
     hashes = [name for some in states.values() for name in state_hashes(some)]
     assert len(set(hashes)) == len(hashes)
     assert state_hashes(stove.initial_states(0, "fixed", [0, 35])) == [hashes[0], hashes[3]]
@@ -273,6 +279,33 @@ def test_observations_have_the_legends_widths_and_the_quaternion_does_not_flip(s
     np.testing.assert_array_equal(seen["stamp"], [[6, 59]])
     assert np.abs(np.diff(quaternions, axis=0)).max() < 0.1
     np.testing.assert_allclose(np.linalg.norm(quaternions, axis=1), 1.0, atol=1e-5)
+
+
+def test_drawing_at_every_step_changes_neither_rows_nor_end(
+    stove: LiberoSuite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A policy looks at 2 frames in 8 steps here; nothing else is drawn, and nothing depends on that."""
+    monkeypatch.setattr(stove, "legend", replace(stove.legend, max_steps=24))
+    torch.manual_seed(0)
+    policy = Diffusion(width=16, layers=1, heads=2, inference_steps=2)
+    agent = AgentSpec(ConvNet(), policy, None, horizon=8, history=2).build(stove.legend, stove.tasks).eval()
+    agent.policy.fit(torch.rand(20, 8, 7) * 2 - 1)
+    ends = []
+    for always in (False, True):
+        scenes = []
+
+        def watch(task, indices, simulators, always=always, scenes=scenes) -> None:
+            if always:
+                simulators.observe(stove.legend.cameras)
+            scenes.append(simulators.scene())
+
+        rollouts = Rollouts("test", episodes=1, execute=8)
+        rows = roll_out(AgentDriver(agent, "greedy"), stove, rollouts, (0,), 1, lambda *_: None, watch=watch)
+        ends.append((rows, scenes[-1]))
+    assert ends[0][0].equals(ends[1][0])
+    np.testing.assert_array_equal(ends[0][1], ends[1][1])
+    (row,) = ends[0][0].iter_rows(named=True)
+    assert (row["protocol"], row["settle_steps"], row["rendering"], row["steps"]) == ("test", 25, "fast", 24)
 
 
 def test_a_finished_environment_ignores_steps(soup: LiberoSuite) -> None:

@@ -16,9 +16,9 @@ CREAM_CHEESE = Grasp(point=(-0.025, 0.0, 0.0), along=(0.0, 1.0, 0.0))  # by one 
 WHITE_MUG = Grasp(point=(0.057, 0.0, 0.085), along=(1.0, 0.0, 0.0))  # by the rim, opposite to the handle
 YELLOW_MUG = Grasp(point=(-0.060, 0.0, 0.085), along=(1.0, 0.0, 0.0))
 BOOK = Grasp(point=(0.0, -0.012, 0.115), along=(1.0, 0.0, 0.0), middle=(0.0, -0.012, 0.0))  # by its upper edge
-BOTTLE = Grasp(point=(0.0, 0.03, 0.0), along=(0.0, 0.0, 1.0))  # high, because fingers are short; its y points up
-CARTON = Grasp(point=(0.0, 0.022, 0.0), along=(0.0, 0.0, 1.0))
-BBQ_SAUCE = Grasp(point=(0.0, 0.0, 0.012), along=(0.0, 1.0, 0.0))
+BOTTLE = Grasp(point=(0.0, 0.052, 0.0), along=(0.0, 0.0, 1.0))  # high: the palm is 26 mm above the tips; y points up
+CARTON = Grasp(point=(0.0, 0.040, 0.0), along=(0.0, 0.0, 1.0))
+BBQ_SAUCE = Grasp(point=(0.0, 0.0, 0.030), along=(0.0, 1.0, 0.0))
 BOWL = Grasp(point=(0.048, 0.0, 0.034), along=(1.0, 0.0, 0.0))  # by the rim
 BOWL_NEAR_SIDE = Grasp(point=(-0.048, 0.0, 0.034), along=(1.0, 0.0, 0.0))
 BOWL_ACROSS = Grasp(point=(0.0, 0.048, 0.040), along=(0.0, 1.0, 0.0))

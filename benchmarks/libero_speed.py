@@ -1,0 +1,152 @@
+"""What LIBERO costs here, as ratios within one run, on an otherwise idle machine:
+
+    python benchmarks/libero_speed.py steps      an episode's environment time, against LIBERO's own loop
+    python benchmarks/libero_speed.py resets     an episode's start, against the simulator's own hard reset
+    python benchmarks/libero_speed.py workers    episodes a minute of two workers, against one
+    python benchmarks/libero_speed.py memory     memory of one process over 200 episodes of several tasks
+
+`steps` executes the same actions from the same initial states three times: as LIBERO's own environment does it, drawing
+both cameras at every step; and as a policy does it here that looks at 2 frames in 16 steps, with "reference" and with
+"fast" rendering. Resets and the policy are left out.
+"""
+
+import gc
+import resource
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from compression_gap.commands.answer import finish
+from compression_gap.pipeline.plan import demonstrations
+from compression_gap.store import Store
+from compression_gap.suites.libero.benchmark import load_tasks
+from compression_gap.suites.libero.suite import Libero, LiberoSuite
+
+SUITE, TASKS, RESETS = "libero_10", (2, 0, 4), 3
+LOOKS, OF_STEPS = 2, 16
+MEMORY_EPISODES, MEMORY_STEPS = 200, 60
+ATTEMPTS = 20
+
+
+def steps() -> None:
+    """Environment time of an episode."""
+    print(f"{'task':>4} {'steps':>6} {'LIBERO':>9} {'reference':>18} {'fast':>18}   seconds (times faster)")
+    for task in TASKS:
+        actions = episode(Libero(suite=SUITE, tasks=(task,)).build())
+        theirs = seconds_of_libero(task, actions)
+        ours = {
+            rendering: seconds_here(Libero(suite=SUITE, tasks=(task,), rendering=rendering).build(), actions)
+            for rendering in ("reference", "fast")
+        }
+        told = "".join(f" {mine:9.1f} ({theirs / mine:5.1f}x)" for mine in ours.values())
+        print(f"{task:4} {len(actions):6} {theirs:9.1f}{told}", flush=True)
+
+
+def episode(suite: LiberoSuite) -> np.ndarray:
+    """The actions of one episode of the expert."""
+    simulators, expert = suite.simulators(0, 1), suite.expert(0)
+    simulators.reset(suite.initial_states(0, "fixed", [0]), [0])
+    expert.begin([0])
+    actions = []
+    while not simulators.done()[0] and len(actions) < suite.legend.max_steps:
+        actions.append(expert.act(simulators)[1])
+        simulators.step(actions[-1])
+    return np.array(actions)
+
+
+def seconds_of_libero(task: int, actions: np.ndarray) -> float:
+    """LIBERO's own environment, which draws both cameras at every step."""
+    from libero.libero.envs import OffScreenRenderEnv
+
+    described = load_tasks(SUITE)[task]
+    env = OffScreenRenderEnv(bddl_file_name=str(described.bddl_file), camera_heights=128, camera_widths=128)
+    env.seed(0)
+    env.reset()
+    env.set_init_state(described.initial_states()[0])
+    env.step(actions[0, 0])  # the first picture also makes the graphics context
+    began = time.perf_counter()
+    for action in actions[:, 0]:
+        env.step(action)
+    seconds = time.perf_counter() - began
+    env.close()
+    return seconds
+
+
+def seconds_here(suite: LiberoSuite, actions: np.ndarray) -> float:
+    """Steps, and two looks of both cameras in sixteen steps."""
+    simulators = suite.simulators(0, 1)
+    simulators.reset(suite.initial_states(0, "fixed", [0]), [0])
+    looked = (*suite.legend.cameras, "proprioception")
+    simulators.observe(looked)
+    began = time.perf_counter()
+    for step, action in enumerate(actions):
+        if step % OF_STEPS >= OF_STEPS - LOOKS:
+            simulators.observe(looked)
+        simulators.step(action)
+    return time.perf_counter() - began
+
+
+def resets() -> None:
+    """What an episode's start takes."""
+    from libero.libero.envs import OffScreenRenderEnv
+
+    print(f"{'task':>4} {'hard reset':>11} {'here':>8} {'with settling':>14}   seconds (share of a hard reset)")
+    for task in TASKS:
+        described = load_tasks(SUITE)[task]
+        env = OffScreenRenderEnv(bddl_file_name=str(described.bddl_file), camera_heights=128, camera_widths=128)
+        theirs = timed(lambda env=env: env.reset())
+        env.close()
+        world = Libero(suite=SUITE, tasks=(task,)).build().world(0)
+        state = described.initial_states()[0]
+        bare, settled = (timed(lambda s=s, w=world, x=state: w.start(0, x, s)) for s in (0, Libero().settle_steps))
+        print(f"{task:4} {theirs:11.2f} {bare:8.2f} {settled:14.2f}   ({bare / theirs:.0%}, {settled / theirs:.0%})")
+
+
+def timed(act, times: int = RESETS) -> float:
+    """Mean seconds of a call, without the first."""
+    act()
+    began = time.perf_counter()
+    for _ in range(times):
+        act()
+    return (time.perf_counter() - began) / times
+
+
+def workers() -> None:
+    """Episodes a minute."""
+    rates = {}
+    for number in (1, 2):
+        root = Path(tempfile.mkdtemp())
+        jobs = list(demonstrations(Libero(suite=SUITE, tasks=TASKS[:1]), (0,), 0, number * ATTEMPTS, "development"))
+        began = time.perf_counter()
+        finish(jobs, Store(root), number, "cpu", quiet=True)
+        rates[number] = number * ATTEMPTS / (time.perf_counter() - began) * 60
+        shutil.rmtree(root)
+        print(f"{number} worker(s): {rates[number]:.1f} episodes a minute, loading included", flush=True)
+    print(f"two workers: {rates[2] / rates[1]:.2f} times one")
+
+
+def memory() -> None:
+    """Memory of this process, as episodes of several tasks go by."""
+    suite = Libero(suite=SUITE, tasks=TASKS).build()
+    rng = np.random.default_rng(0)
+    for number in range(MEMORY_EPISODES):
+        task = number // 10 % len(TASKS)
+        simulators = suite.simulators(task, 1)
+        simulators.reset(suite.initial_states(task, "fixed", [number % 50]), [number])
+        for step in range(MEMORY_STEPS):
+            if step % OF_STEPS == 0:
+                simulators.observe(suite.legend.cameras)
+            simulators.step(rng.uniform(-1, 1, (1, 7)))
+        if number % 20 == 19:
+            gc.collect()
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            now = pages * resource.getpagesize() / 1e6
+            print(f"after {number + 1:3} episodes: {now:6.0f} MB", flush=True)
+
+
+if __name__ == "__main__":
+    {"steps": steps, "resets": resets, "workers": workers, "memory": memory}[sys.argv[1]]()
