@@ -208,7 +208,7 @@ def test_the_task_chooses_whose_error_counts(legend):
     two = Legend(**{**vars(legend), "state": state, "state_scale": (1.0,) * 4})
     estimate = np.array([[1.0, 0, 5, 0], [2.0, 0, 6, 0], [3.0, 0, 7, 0]])
     errors = pose_errors(estimate, np.zeros((3, 4)), two)
-    chosen = task_error(errors, np.array([0, 1, 0]), objects=("a", "b"))
+    chosen = task_error(errors, np.array([0, 1, 0]), objects=(("a",), ("b",)))
     np.testing.assert_allclose(chosen.lateral_mm, [1, 6, 3])
     assert np.isnan(chosen.yaw_degrees).all()
     nameless = Legend(**{**vars(legend), "state": ("joint 1",), "state_scale": (1.0,)})

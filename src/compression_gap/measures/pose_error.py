@@ -49,11 +49,13 @@ def pose_errors(
     return errors
 
 
-def task_error(errors: Mapping[str, PoseError], task: Int[np.ndarray, " N"], objects: Sequence[str]) -> PoseError:
-    """Each frame's error of the object that its task is about: `objects` names one for each task id."""
+def task_error(
+    errors: Mapping[str, PoseError], task: Int[np.ndarray, " N"], objects: Sequence[Sequence[str]]
+) -> PoseError:
+    """Each frame's mean error of the objects that its task is about: `objects` names them for each task id."""
     rows = np.arange(len(task))
-    lateral = np.stack([errors[name].lateral_mm for name in objects])
-    turn = np.stack([errors[name].yaw_degrees for name in objects])
+    lateral = np.stack([np.mean([errors[name].lateral_mm for name in names], axis=0) for names in objects])
+    turn = np.stack([np.mean([errors[name].yaw_degrees for name in names], axis=0) for names in objects])
     return PoseError(lateral[task, rows], turn[task, rows])
 
 

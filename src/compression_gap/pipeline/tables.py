@@ -241,7 +241,7 @@ class Tables:
                     name=arm.sight.name,
                     width=width.vectors * width.width,
                     error_mm=Measured(errors["mm"], over="frames") if errors else None,
-                    error_degrees=Measured(errors["degrees"], over="frames") if errors else None,
+                    error_degrees=Measured(errors["degrees"], over="frames") if errors.get("degrees") else None,
                     note=f"{spec.kind}, {spec.pretraining_steps} steps" if spec.pretraining_steps else spec.kind,
                 )
             )

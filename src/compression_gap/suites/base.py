@@ -128,6 +128,10 @@ class Suite(ABC):
     tasks: tuple[str, ...]
     """Names of the tasks, in the order of their ids."""
 
+    def objects(self, task: int) -> tuple[str, ...]:
+        """What a task is about, as the legend's state names it ("<object> x mm"); empty if the suite does not tell."""
+        return ()
+
     @property
     def conditions(self) -> Mapping[str, str | int]:
         """Columns for the episode rows: settings that change what success means, besides the protocol."""

@@ -77,7 +77,7 @@ class TrainedEncoder(Job, kind="trained_encoder", version=1):
 @dataclass(frozen=True)
 class PoseError(Job, kind="pose_error", version=1):
     """How far off a pretrained encoder sees objects, on held-out frames: mean error in mm and degrees by object, and of
-    the object that the task names where tasks are named after objects. Writes summary.json."""
+    what the task is about where the suite tells that. Writes summary.json."""
 
     encoder: TrainedEncoder
 
@@ -91,13 +91,18 @@ class PoseError(Job, kind="pose_error", version=1):
                 rows = np.arange(first, min(first + ENCODING_BATCH, len(frames["state"])))
                 seen.append(encoder.estimate_state(tensors(frames, rows, context.device)).cpu().numpy())
         errors = pose_errors(np.concatenate(seen), frames["state"], suite.legend)
-        if all(task in errors for task in suite.tasks):  # the tasks are named after what they are about
-            errors["task"] = task_error(errors, frames["task"], suite.tasks)
+        objects = [suite.objects(task) for task in range(len(suite.tasks))]
+        if all(objects):
+            errors["task"] = task_error(errors, frames["task"], objects)
         summary = {
-            name: {"mm": float(error.lateral_mm.mean()), "degrees": float(error.yaw_degrees.mean())}
-            for name, error in errors.items()
+            name: {"mm": _mean(error.lateral_mm), "degrees": _mean(error.yaw_degrees)} for name, error in errors.items()
         }
         (context.folder / SUMMARY).write_text(json.dumps(summary))
+
+
+def _mean(errors: np.ndarray) -> float | None:
+    """None where the state does not have it."""
+    return None if np.isnan(errors).any() else float(errors.mean())
 
 
 @dataclass(frozen=True)

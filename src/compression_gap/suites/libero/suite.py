@@ -130,6 +130,9 @@ class LiberoSuite(Suite):
         self.num_things = max(len(task.objects_of_interest) for task in self._tasks)
         self.legend = self._legend()
 
+    def objects(self, task: int) -> tuple[str, ...]:
+        return tuple(f"object {thing + 1}" for thing in range(len(self.things(task))))
+
     @property
     def conditions(self) -> Mapping[str, str | int]:
         return {"settle_steps": self.spec.settle_steps, "rendering": self.spec.rendering}
@@ -185,7 +188,7 @@ class LiberoSuite(Suite):
 
     def _legend(self) -> Legend:
         scale = (1.0,) * 3 + (float(RADIANS_PER_MM),) * 7
-        units = ("mm",) * 3 + ("",) * 6 + ("rad or m",)
+        units = (" mm",) * 3 + ("",) * 6 + (" (rad or m)",)
         return Legend(
             cameras=tuple(CAMERAS),
             image_size=self.spec.image_size,
@@ -196,7 +199,7 @@ class LiberoSuite(Suite):
                 "right finger (m)",
             ),
             state=tuple(
-                f"object {thing + 1} {name}" + (f" ({unit})" if unit else "")
+                f"object {thing + 1} {name}{unit}"
                 for thing in range(self.num_things)
                 for name, unit in zip(STATE_OF_A_THING, units, strict=True)
             ),

@@ -103,6 +103,9 @@ class TabletopSuite(Suite):
             tolerances_mm=TOLERANCES_MM,
         )
 
+    def objects(self, task: int) -> tuple[str, ...]:
+        return (self.tasks[task],)
+
     def initial_states(self, task: int, protocol: str, indices: Sequence[int]) -> States:
         """Arrays "gripper" Float64[E 4] (x, y, z, yaw), "blocks" Float64[E 3 3] (x, y, yaw) and "slot" Float64[E 3].
 
