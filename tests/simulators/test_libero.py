@@ -341,6 +341,24 @@ def test_without_working_graphics_the_message_names_the_cure() -> None:
     assert "Install the system package libosmesa6" in failed.stderr
 
 
+def test_collecting_without_working_graphics_says_so_at_once_and_makes_no_store(tmp_path: Path) -> None:
+    command = [
+        Path(sys.executable).with_name("cgap"),
+        "collect",
+        "libero_10",
+        "--tasks",
+        "2",
+        "--store",
+        tmp_path / "store",
+    ]
+    environment = {**os.environ, "MUJOCO_GL": "none_such"}
+    failed = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert failed.returncode == 2
+    assert "Install the system package libosmesa6" in failed.stderr
+    assert failed.stderr.count("\n") == 1
+    assert not (tmp_path / "store").exists()
+
+
 def test_errors_name_what_there_is(stove: LiberoSuite) -> None:
     with pytest.raises(ValueError, match="tasks 0 to 9"):
         Libero(tasks=(10,)).build()

@@ -40,6 +40,7 @@ def collect(
     chosen = range(spec.num_tasks) if tasks is None else tasks
     for task in chosen:
         suite.expert(task)  # raises before anything runs if a task has no script
+    suite.check_simulator()
     protocol = PROTOCOLS.get(states, states)
     spec.check_episodes(protocol, attempts)
     jobs = {task: demonstrations(spec, [task], 0, attempts, protocol) for task in chosen}

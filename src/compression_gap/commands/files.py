@@ -168,7 +168,9 @@ def export_files(
         suite.expert(task)
         if target.exists():
             raise ValueError(f"{target} is there already: move it away, or choose another --out")
+    suite.check_simulator()
     protocol = PROTOCOLS.get(states, states)
+    spec.check_episodes(protocol, attempts)
     jobs = {task: list(map(LiberoHdf5, demonstrations(spec, [task], 0, attempts, protocol))) for task in chosen}
     outcome = finish([job for some in jobs.values() for job in some], store, workers, "cpu", quiet=quiet)
     rows = []

@@ -45,6 +45,7 @@ def _report(grid: Grid, store: Store, outcome: Outcome, page: Path, filmed: list
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(render(content), "utf-8")
     counts = {name: len(getattr(outcome, name)) for name in ("done", "reused", "failed", "blocked")}
+    counts["again"] = outcome.again
     data = {
         **terminal.summary(content, str(page)),
         "failed": len(outcome.failed) + len(outcome.blocked),

@@ -128,9 +128,9 @@ class _Team:
 
     def _end(self, worker: Worker, died: bool) -> tuple[Job, str | None, bool]:
         job = self.busy.pop(worker)
-        if worker.finished and job.simulates and not died:
-            self._idle.append(worker)
-            return job, worker.error, False
+        if worker.finished and worker.error is None and job.simulates and not died:
+            self._idle.append(worker)  # after an error nobody knows in which state its simulator is
+            return job, None, False
         worker.stop()
         if worker.finished:
             return job, worker.error, False

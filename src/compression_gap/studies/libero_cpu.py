@@ -5,8 +5,8 @@ Cost:    hours on two cores without a GPU (cgap run libero_cpu --dry-run); run i
 Expect:  open. Tasks, budgets and seeds were fixed here before the first run.
 
 The tasks are 2 (stove and moka pot), 4 (two mugs on two plates), 6 (mug on the plate, pudding beside it) and 8 (both
-moka pots on the stove). One policy does all four and is told which. The encoders are trained on frames of other episodes
-than the policy's, for two budgets; the blind arm sees nothing and tells what can be had without seeing.
+moka pots on the stove). One policy does all four and is told which. The encoders are trained on frames of other
+episodes than the policy's, for two budgets; the blind arm sees nothing and tells what can be had without seeing.
 """
 
 from compression_gap.encoders.blind import Blind

@@ -128,6 +128,10 @@ class Suite(ABC):
     tasks: tuple[str, ...]
     """Names of the tasks, in the order of their ids."""
 
+    def check_simulator(self) -> None:
+        """Raises an error that names the cure if nothing can be simulated here; asked before long work begins."""
+        return
+
     def objects(self, task: int) -> tuple[str, ...]:
         """What a task is about, as the legend's state names it ("<object> x mm"); empty if the suite does not tell."""
         return ()

@@ -25,7 +25,7 @@ from compression_gap.suites.base import (
 from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, load_tasks
 from compression_gap.suites.libero.experts import ScriptedExpert
 from compression_gap.suites.libero.scripts import script_for
-from compression_gap.suites.libero.world import ACTIONS, CAMERAS, Snapshot, World, load_world
+from compression_gap.suites.libero.world import ACTIONS, CAMERAS, Snapshot, World, import_simulator, load_world
 
 FIXED_STATES = {"demonstrations": range(35), "test": range(35, 50), "fixed": range(50)}
 RANDOM_SEEDS = {"development": 10_000, "random": 20_000_000}  # first seeds: none is that of a fixed state
@@ -129,6 +129,10 @@ class LiberoSuite(Suite):
         self.tasks = tuple(task.instruction for task in self._tasks)
         self.num_things = max(len(task.objects_of_interest) for task in self._tasks)
         self.legend = self._legend()
+
+    def check_simulator(self) -> None:
+        """Raises OSError naming what to install if graphics do not work."""
+        import_simulator()
 
     def objects(self, task: int) -> tuple[str, ...]:
         return tuple(f"object {thing + 1}" for thing in range(len(self.things(task))))

@@ -29,7 +29,7 @@ class World:
     """
 
     def __init__(self, bddl_file: Path, *, rendering: str, render_size: int) -> None:
-        _import_simulator()
+        import_simulator()
         import mujoco
         from libero.libero.envs.env_wrapper import ControlEnv
 
@@ -254,10 +254,10 @@ def load_world(bddl_file: Path, rendering: str, render_size: int) -> World:
 
 
 @cache
-def _import_simulator() -> None:
+def import_simulator() -> None:
     """Imports robosuite, quietly, with a GL that works without a display.
 
-    Raises RuntimeError with the cure if GL does not work.
+    Raises OSError with the cure if GL does not work.
     """
     os.environ.setdefault("MUJOCO_GL", "osmesa")
     logger = logging.getLogger("robosuite_logs")
@@ -268,8 +268,8 @@ def _import_simulator() -> None:
         raise _no_graphics(error) from error
 
 
-def _no_graphics(error: Exception) -> RuntimeError:
-    return RuntimeError(
+def _no_graphics(error: Exception) -> OSError:
+    return OSError(
         f"the simulator cannot draw with MUJOCO_GL={os.environ['MUJOCO_GL']}: {error}. Install the system package "
         "libosmesa6 and leave MUJOCO_GL unset, or set MUJOCO_GL=egl on a machine with a GPU"
     )
