@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from compression_gap.store import StoreError, default_root
 
 if TYPE_CHECKING:
-    from compression_gap.commands import Answer
+    from compression_gap.commands import Answer, Selection
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -64,19 +64,24 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
             return commands.try_cell(args.study, chosen, leaves(rest), *run_with, quiet=args.json)
         case "collect":
             stride = None if args.no_pictures else args.stride
-            what = (args.suite, args.tasks, args.episodes, args.initial_states, stride, leaves(rest))
-            return commands.collect(*what, args.store, args.workers, quiet=args.json)
+            return commands.collect(selection(args, rest), stride, args.store, args.workers, quiet=args.json)
         case "import":
             return commands.import_files(args.files, args.store)
         case "export":
-            what = (args.suite, args.tasks, args.episodes, args.initial_states, leaves(rest), args.out)
-            return commands.export_files(*what, args.store, args.workers, quiet=args.json)
+            return commands.export_files(selection(args, rest), args.out, args.store, args.workers, quiet=args.json)
         case "list":
             return commands.listing(args.what)
         case _:
             rollouts = (args.protocol, args.episodes, args.execute)
             run_with = (args.workers, args.device)
             return commands.evaluate(args.folder, rollouts, args.decoding, args.videos, *run_with, quiet=args.json)
+
+
+def selection(args: argparse.Namespace, rest: list[str]) -> Selection:
+    """Which demonstrations are meant."""
+    from compression_gap.commands import Selection
+
+    return Selection(args.suite, args.tasks, args.episodes, args.initial_states, leaves(rest))
 
 
 def arguments() -> argparse.ArgumentParser:

@@ -3,7 +3,7 @@
 from compression_gap.commands.agent import evaluate
 from compression_gap.commands.answer import Answer
 from compression_gap.commands.cell import try_cell
-from compression_gap.commands.data import collect
+from compression_gap.commands.data import Selection, collect
 from compression_gap.commands.files import export_files, import_files
 from compression_gap.commands.parts import listing
 from compression_gap.commands.store import status
@@ -11,6 +11,7 @@ from compression_gap.commands.study import forecast, report, run_study
 
 __all__ = [
     "Answer",
+    "Selection",
     "collect",
     "evaluate",
     "export_files",

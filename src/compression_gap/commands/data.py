@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,35 +16,48 @@ from compression_gap.commands.answer import Answer, finish, plain_table, show_fa
 from compression_gap.pipeline.jobs import SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.plan import demonstrations
 from compression_gap.store import Store
-from compression_gap.suites.base import SuiteSpec
+from compression_gap.suites.base import Suite, SuiteSpec
 from compression_gap.suites.libero.benchmark import NUM_TASKS
 from compression_gap.suites.libero.suite import Libero
 
 PROTOCOLS = {"fixed": "demonstrations", "random": "random"}
 
 
-def collect(
-    name: str,
-    tasks: Sequence[int] | None,
-    attempts: int,
-    states: str,
-    stride: int | None,
-    leaves: Mapping[str, str],
-    root: Path,
-    workers: int,
-    *,
-    quiet: bool,
-) -> Answer:
-    """Makes `attempts` demonstrations of every task and draws every `stride`-th frame (None: no pictures)."""
-    spec, store = config.override(suite_named(name), leaves), Store(root)
+@dataclass(frozen=True)
+class Selection:
+    """Which demonstrations: as typed for `cgap collect` and `cgap export`."""
+
+    suite: str
+    """Its name: see `suite_named`."""
+    tasks: Sequence[int] | None
+    """None: all."""
+    attempts: int
+    """Of each task."""
+    states: str
+    """ "fixed", "random" or a protocol of the suite."""
+    leaves: Mapping[str, str]
+    """Settings of the suite, as typed."""
+
+    def spec(self) -> SuiteSpec:
+        """The suite. Raises ValueError for an unknown one or a wrong setting."""
+        return config.override(suite_named(self.suite), self.leaves)
+
+    def jobs(self, spec: SuiteSpec, suite: Suite) -> dict[int, tuple[Demonstrations, ...]]:
+        """By task. Raises an error, before anything runs, if a task has no script or nothing can be simulated."""
+        chosen = range(spec.num_tasks) if self.tasks is None else self.tasks
+        for task in chosen:
+            suite.expert(task)
+        suite.check_simulator()
+        protocol = PROTOCOLS.get(self.states, self.states)
+        spec.check_episodes(protocol, self.attempts)
+        return {task: demonstrations(spec, [task], 0, self.attempts, protocol) for task in chosen}
+
+
+def collect(selection: Selection, stride: int | None, root: Path, workers: int, *, quiet: bool) -> Answer:
+    """Makes demonstrations and draws every `stride`-th frame (None: no pictures)."""
+    spec, store = selection.spec(), Store(root)
     suite = spec.build()
-    chosen = range(spec.num_tasks) if tasks is None else tasks
-    for task in chosen:
-        suite.expert(task)  # raises before anything runs if a task has no script
-    suite.check_simulator()
-    protocol = PROTOCOLS.get(states, states)
-    spec.check_episodes(protocol, attempts)
-    jobs = {task: demonstrations(spec, [task], 0, attempts, protocol) for task in chosen}
+    jobs = selection.jobs(spec, suite)
     flat = [job for some in jobs.values() for job in some]
     drawings = [Drawings(job, spec.cameras, history=1, stride=stride) for job in flat] if stride else []
     outcome = finish([*flat, *drawings], store, workers, "cpu", quiet=quiet)
@@ -52,7 +66,7 @@ def collect(
     hours = sum(_seconds(store, job) for job in [*flat, *drawings]) / 3600
     data = {
         "suite": config.to_json(spec),
-        "protocol": protocol,
+        "protocol": flat[0].protocol,
         "tasks": rows,
         **total,
         "core_hours": round(hours, 3),

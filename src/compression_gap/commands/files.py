@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,14 @@ import polars as pl
 from rich.console import Console
 from rich.text import Text
 
-from compression_gap import config
 from compression_gap.commands.answer import Answer, finish, plain_table, show_failures
-from compression_gap.commands.data import PROTOCOLS, suite_named
+from compression_gap.commands.data import Selection
 from compression_gap.config import closest
 from compression_gap.data.demos import Demos
 from compression_gap.data.formats.libero_hdf5 import PICTURES, LiberoFile, join_libero, open_libero
 from compression_gap.pipeline.jobs import LiberoHdf5, Recording
 from compression_gap.pipeline.jobs.data import SUMMARY, array_on_disk
 from compression_gap.pipeline.jobs.recording import HDF5
-from compression_gap.pipeline.plan import demonstrations
 from compression_gap.pipeline.progress import bar
 from compression_gap.pipeline.provenance import provenance
 from compression_gap.seeds import episode_number
@@ -145,33 +143,16 @@ def _content(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:20]
 
 
-def export_files(
-    name: str,
-    tasks: Sequence[int] | None,
-    attempts: int,
-    states: str,
-    leaves: Mapping[str, str],
-    out: Path,
-    root: Path,
-    workers: int,
-    *,
-    quiet: bool,
-) -> Answer:
+def export_files(selection: Selection, out: Path, root: Path, workers: int, *, quiet: bool) -> Answer:
     """Writes the expert's demonstrations as `<task>_demo.hdf5`, made first where they are not there yet."""
-    spec, store = config.override(suite_named(name), leaves), Store(root)
+    spec, store = selection.spec(), Store(root)
     if not isinstance(spec, Libero):
-        raise ValueError(f"only LIBERO's suites have LIBERO's files; {closest(name, SUITES)}")
+        raise ValueError(f"only LIBERO's suites have LIBERO's files; {closest(selection.suite, SUITES)}")
     suite = spec.build()
-    chosen = range(spec.num_tasks) if tasks is None else tasks
-    targets = {task: out / f"{suite.bddl_file(task).stem}_demo.hdf5" for task in chosen}
-    for task, target in targets.items():
-        suite.expert(task)
-        if target.exists():
-            raise ValueError(f"{target} is there already: move it away, or choose another --out")
-    suite.check_simulator()
-    protocol = PROTOCOLS.get(states, states)
-    spec.check_episodes(protocol, attempts)
-    jobs = {task: list(map(LiberoHdf5, demonstrations(spec, [task], 0, attempts, protocol))) for task in chosen}
+    jobs = {task: list(map(LiberoHdf5, some)) for task, some in selection.jobs(spec, suite).items()}
+    targets = {task: out / f"{suite.bddl_file(task).stem}_demo.hdf5" for task in jobs}
+    if there := [target for target in targets.values() if target.exists()]:
+        raise ValueError(f"{there[0]} is there already: move it away, or choose another --out")
     outcome = finish([job for some in jobs.values() for job in some], store, workers, "cpu", quiet=quiet)
     rows = []
     for task, some in jobs.items():
