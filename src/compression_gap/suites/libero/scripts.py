@@ -162,9 +162,10 @@ def pick_up_and_place_in_the_basket(thing: str, grasp: Grasp, height: float) -> 
 
 
 def pick_up_the_black_bowl_and_place_it_on_the_plate(arm: Arm) -> Moves:
-    arm.travel, arm.tilt = LOW, 0.3  # higher or upright, the arm is stretched out before it is there
-    far = arm.see["akita_black_bowl_1.position"][1] > 0.4
-    yield from arm.pick("akita_black_bowl_1", BOWL_NEAR_SIDE if far else BOWL)
+    x, y, _ = arm.see["akita_black_bowl_1.position"]
+    # Far out the arm is stretched before it is there, unless it stays low and leans; close to its base it cannot lean.
+    arm.travel, arm.tilt = LOW, 0.3 if x > -0.15 else 0.0
+    yield from arm.pick("akita_black_bowl_1", BOWL_NEAR_SIDE if y > 0.4 else BOWL)
     yield from arm.place(on="plate_1", height=0.02, over=LOW)
 
 
