@@ -50,7 +50,11 @@ def put_both_into_the_basket(first: str, first_grasp: Grasp, second: str, second
 
 
 def put_both_the_cream_cheese_box_and_the_butter_into_the_basket(arm: Arm) -> Moves:
-    yield from arm.pick("cream_cheese_1", CREAM_CHEESE)
+    # The milk may stand right beside the cheese: come from above it, and hold the end that is away from it.
+    side = 1.0 if arm.see["cream_cheese_1.position"][0] > arm.see["milk_1.position"][0] else -1.0
+    x, y, z = arm.see["cream_cheese_1.rotation"].T @ np.array([0.028 * side, 0.0, 0.0])
+    arm.travel = 0.17
+    yield from arm.pick("cream_cheese_1", replace(BOX, point=(x, y, z)))
     yield from place_in_the_basket(arm, (0.0, 0.02))
     # The hand is 20 cm wide and the butter stands between milk and basket: keep to the middle of the gap.
     milk, butter, basket = (arm.see[f"{thing}.position"][1] for thing in ("milk_1", "butter_1", "basket_1"))
