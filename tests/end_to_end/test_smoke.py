@@ -111,7 +111,8 @@ def test_running_again_runs_nothing(finished: tuple[Path, dict[str, Any]], capsy
     before = {path: path.stat().st_mtime_ns for path in store.rglob("*.parquet")}
     code, again = say(capsys, "run", "smoke", "--store", store)
     assert code == 0
-    assert again["jobs"] == {"done": 0, "reused": said["jobs"]["done"] - inputs(said), "failed": 0, "blocked": 0}
+    reused = said["jobs"]["done"] - inputs(said)
+    assert again["jobs"] == {"done": 0, "reused": reused, "failed": 0, "blocked": 0, "again": 0}
     assert {key: said[key] for key in ("interaction", "cells")} == {key: again[key] for key in ("interaction", "cells")}
     assert {path: path.stat().st_mtime_ns for path in store.rglob("*.parquet")} == before
     _, forecast = say(capsys, "run", "smoke", "--store", store, "--dry-run")

@@ -18,6 +18,7 @@ from compression_gap.shapes import Batch, ChunkShape
 from compression_gap.store import Store
 from compression_gap.studies import factorial
 from compression_gap.suites.base import Legend
+from compression_gap.suites.libero import benchmark
 from compression_gap.training import train
 
 GRID = factorial.grid()
@@ -45,6 +46,7 @@ LEGEND = Legend(
 def nothing_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("transformers", "libero", "libero.libero", "robosuite", "mujoco"):
         monkeypatch.setitem(sys.modules, name, None)
+    benchmark._benchmark.cache_clear()  # another test may have found it installed
 
 
 def test_the_settings_are_the_papers():
