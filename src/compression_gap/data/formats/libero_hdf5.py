@@ -20,6 +20,8 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from compression_gap.suites.libero.recordings import Replayed
+
 PICTURES = {"agentview": "agentview_rgb", "eye_in_hand": "eye_in_hand_rgb"}
 WIDTHS = {"actions": 7, "robot_states": 9}
 EARLIER_STEPS = 5  # left away by LIBERO at the beginning of each demonstration
@@ -140,21 +142,7 @@ def open_libero(path: Path) -> Iterator[LiberoFile]:
         yield LiberoFile(path, file["data"])
 
 
-@dataclass(frozen=True)
-class Recorded:
-    """What a file says about one demonstration, in the file's conventions, for writing."""
-
-    actions: Float[np.ndarray, "T 7"]
-    states: Float[np.ndarray, "T S"]
-    robot_states: Float[np.ndarray, "T 9"]
-    joint_states: Float[np.ndarray, "T 7"]
-    pictures: dict[str, UInt8[np.ndarray, "T size size 3"]]
-    """Upright, by camera."""
-    model_file: str
-    """The model's XML."""
-
-
-def write_libero(path: Path, bddl_file: Path, instruction: str, demos: Iterator[Recorded]) -> int:
+def write_libero(path: Path, bddl_file: Path, instruction: str, demos: Iterator[Replayed]) -> int:
     """Writes a file as LIBERO's script does and returns how many demonstrations it holds; a file that is cut off
     carries the ending .new."""
     h5py = _h5py()
@@ -192,7 +180,7 @@ def join_libero(parts: Sequence[Path], path: Path) -> int:
     return int(count)
 
 
-def _write_demo(group: Any, demo: Recorded) -> None:
+def _write_demo(group: Any, demo: Replayed) -> None:
     end = np.zeros(len(demo.actions), dtype=np.uint8)
     end[-1] = 1
     fingers, position, quaternion = np.split(demo.robot_states, [2, 5], axis=1)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Int, UInt8
 
 from compression_gap.data.demos import Demos
-from compression_gap.data.formats.libero_hdf5 import Recorded, write_libero
+from compression_gap.data.formats.libero_hdf5 import write_libero
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import SUMMARY, Demonstrations
 from compression_gap.store import Store, write_json
@@ -109,13 +108,6 @@ class LiberoHdf5(Job, kind="libero_hdf5", version=1):
 
                 again = replay(world, start, actions, job.suite.cameras, report)
                 assert again.success, f"demonstration {episode['index']} of {job.title} does not succeed again"
-                yield Recorded(
-                    actions=np.asarray(actions, dtype=np.float64),
-                    states=again.states,
-                    robot_states=again.robot_states,
-                    joint_states=again.joint_states,
-                    pictures=again.pictures,
-                    model_file=again.model_file,
-                )
+                yield again
 
-        write_libero(Path(context.folder / HDF5), suite.bddl_file(job.task), suite.tasks[job.task], replayed())
+        write_libero(context.folder / HDF5, suite.bddl_file(job.task), suite.tasks[job.task], replayed())

@@ -64,6 +64,7 @@ def frames_of(
 class Replayed:
     """A demonstration that was simulated again, row by row as LIBERO's files have it."""
 
+    actions: Float[np.ndarray, "T 7"]
     states: Float[np.ndarray, "T numbers"]
     """Before the action of the row."""
     robot_states: Float[np.ndarray, "T 9"]
@@ -72,6 +73,7 @@ class Replayed:
     pictures: dict[str, np.ndarray]
     """UInt8 [T, size, size, 3] by camera, upright, after it."""
     model_file: str
+    """The model's XML, with the fixtures where they were."""
     success: bool
 
 
@@ -83,13 +85,14 @@ def replay(
     report: Callable[[float], None],
 ) -> Replayed:
     """Executes the actions from an initial state and keeps what a file is made of."""
+    actions = np.asarray(actions, dtype=np.float32).astype(np.float64)  # as they were executed
     world.load(start)
     xml, snapshot = world.xml(), start
     rows: dict[str, list[np.ndarray]] = {name: [] for name in ("states", "robot_states", "joint_states", *cameras)}
     for step, action in enumerate(actions):
         world.load(snapshot)
         rows["states"].append(world.flat_state())
-        snapshot = world.step(snapshot, np.asarray(action, dtype=np.float32).astype(np.float64))
+        snapshot = world.step(snapshot, action)
         position, quaternion, fingers = np.split(world.proprioception(), [3, 7])
         rows["robot_states"].append(np.concatenate([fingers, position, quaternion]))
         rows["joint_states"].append(world.joints())
@@ -98,4 +101,4 @@ def replay(
         report((step + 1) / len(actions))
     stacked = {name: np.stack(values) for name, values in rows.items()}
     pictures = {camera: stacked.pop(camera) for camera in cameras}
-    return Replayed(**stacked, pictures=pictures, model_file=xml, success=world.success())
+    return Replayed(actions, **stacked, pictures=pictures, model_file=xml, success=world.success())
