@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code: 0, 1 if jobs failed, 2 for bad input, 130 after Ctrl-C."""
     parser = arguments()
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command not in ("try", "collect", "export"):
+    if rest and args.command not in ("try", "collect", "export", "evaluate"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         answer = call(args, rest)
@@ -74,7 +74,8 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
         case _:
             rollouts = (args.protocol, args.episodes, args.execute)
             run_with = (args.workers, args.device)
-            return commands.evaluate(args.folder, rollouts, args.decoding, args.videos, *run_with, quiet=args.json)
+            settings = (args.decoding, args.videos, leaves(rest))
+            return commands.evaluate(args.folder, rollouts, *settings, *run_with, quiet=args.json)
 
 
 def selection(args: argparse.Namespace, rest: list[str]) -> Selection:
@@ -168,7 +169,11 @@ def arguments() -> argparse.ArgumentParser:
     what = ("suites", "encoders", "tokenizers", "policies", "studies")
     listing.add_argument("what", nargs="?", choices=what, help="only these (default: all)")
 
-    evaluate = command("evaluate", "Judge a trained agent again, on the suite that it was trained for.")
+    evaluate = command(
+        "evaluate",
+        "Judge a trained agent again. With settings of its suite changed (--rendering reference), it is judged both "
+        "ways and compared episode by episode.",
+    )
     evaluate.add_argument("folder", type=Path, metavar="FOLDER", help="a trained_agent folder of a store")
     evaluate.add_argument("--episodes", type=count, default=15, metavar="N", help="a task (default: 15)")
     evaluate.add_argument("--protocol", metavar="NAME", help="set of initial states (default: test)", default="test")

@@ -189,7 +189,7 @@ def closest(name: str, names: Iterable[str]) -> str:
     """The end of an error message: the name that was probably meant, else all of them."""
     names = sorted(names)
     near = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
 
 
 def alternatives(hint: Any) -> tuple[Any, ...]:

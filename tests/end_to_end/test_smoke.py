@@ -259,8 +259,17 @@ def test_one_cell_can_be_tried_with_other_settings_and_its_agent_judged_again(
     code, shorter = say(capsys, "evaluate", said["agent"], "--episodes", "1", "--execute", "3")
     assert code == 0
     assert shorter["execute"] == 3
+    code, other = say(capsys, "evaluate", said["agent"], "--episodes", "2", "--batch", "1")
+    assert code == 0
+    assert other["success"] == other["as_trained"]  # an episode's end does not depend on those beside it
+    for row in other["difference"]:
+        assert row["same_initial_states"] == row["episodes"] == 6
+        assert row["differing"] == 0
+        assert row["low"] < row["estimate"] == 0 < row["high"]
     assert main(["evaluate", said["agent"], "--execute", "99"]) == 2
     assert "--execute: the agent's chunks have" in capsys.readouterr().err
+    assert main(["evaluate", said["agent"], "--image_size", "32"]) == 2
+    assert "--image_size 32: the agent was trained for other tasks, or other observations" in capsys.readouterr().err
 
 
 class Robot:

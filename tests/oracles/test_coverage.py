@@ -7,7 +7,7 @@ import pytest
 from scipy.special import expit
 from scipy.stats import norm
 
-from compression_gap.statistics import Outcomes, contrast
+from compression_gap.statistics import Outcomes, contrast, paired
 
 Cells = list[Outcomes]  # continuous weak, continuous strong, discrete weak, discrete strong
 Interval = Callable[[Cells], tuple[float, float]]
@@ -79,3 +79,20 @@ def test_welch_covers_with_shared_initial_states() -> None:
         hits += low <= truth <= high
     print(f"shared initial states, S={seeds}: coverage {hits / REPLICATIONS:.3f}")
     assert 0.94 <= hits / REPLICATIONS <= 0.995
+
+
+@pytest.mark.parametrize(("gained", "lost"), [(0.02, 0.02), (0.0, 0.05), (0.25, 0.1)])
+@pytest.mark.parametrize("episodes", [30, 100])
+def test_the_paired_interval_covers(gained: float, lost: float, episodes: int) -> None:
+    """Of the difference between two runs on the same episodes, of which few differ."""
+    rng = np.random.default_rng(21)
+    covered = 0
+    for _ in range(REPLICATIONS):
+        kind = rng.choice(3, size=episodes, p=[gained, lost, 1 - gained - lost])
+        both = rng.random(episodes) < 0.5
+        found = paired(np.where(kind == 2, both, kind == 1), np.where(kind == 2, both, kind == 0))
+        assert found.low is not None
+        assert found.high is not None
+        covered += found.low <= 100 * (gained - lost) <= found.high
+    print(f"paired, {gained} gained and {lost} lost of {episodes}: coverage {covered / REPLICATIONS:.3f}")
+    assert covered / REPLICATIONS >= 0.94

@@ -98,6 +98,12 @@ def floats(file: h5py.File) -> None:
     file["data/demo_0/obs/agentview_rgb"] = pictures
 
 
+def smaller(file: h5py.File) -> None:
+    pictures = file["data/demo_2/obs/agentview_rgb"][:, ::2, ::2]
+    del file["data/demo_2/obs/agentview_rgb"]
+    file["data/demo_2/obs/agentview_rgb"] = pictures
+
+
 def without(attribute: str, place: str) -> Callable[[Path], None]:
     def change(file: h5py.File) -> None:
         del file[place].attrs[attribute]
@@ -133,6 +139,11 @@ BAD = [
     (changed(empty), "data/demo_0/actions: it is missing", "the demonstration has nothing"),
     (changed(cut), "data/demo_2: its parts differ in length", "states 3"),
     (changed(floats), "data/demo_0/obs/agentview_rgb: expected uint8 [T, size, size, 3]", "float64"),
+    (
+        changed(smaller),
+        "data/demo_2/obs/agentview_rgb: expected pictures of [8, 8, 3], as in demo_0, got [4, 4, 3]",
+        "Leave the file out",
+    ),
     (changed(broken_xml), "data/demo_0: the XML", "cannot be read"),
     (without("model_file", "data/demo_2"), "data/demo_2: the attribute model_file", "fixtures"),
     (without("bddl_file_name", "data"), "data: the attribute bddl_file_name", "names the task"),

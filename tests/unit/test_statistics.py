@@ -14,6 +14,7 @@ from compression_gap.statistics import (
     contrast,
     gain,
     gap,
+    paired,
     power,
     seeds_needed,
     wilson,
@@ -37,6 +38,21 @@ def test_wilson_is_statsmodels(k: int, n: int, level: float) -> None:
     estimate = wilson(counts(k, episodes=n), level=level)
     assert bounds(estimate) == pytest.approx((100 * low, 100 * high), abs=1e-9)
     assert estimate.scope == "these checkpoints only"
+
+
+def test_the_paired_difference_by_hand() -> None:
+    """8 of 50 gained, 1 lost: (9 - 2) / 52 = 13.46 points, give or take 1.96 sqrt((11/52 - (7/52)^2) / 52)."""
+    before, after = np.zeros(50, dtype=bool), np.zeros(50, dtype=bool)
+    before[10:30] = after[10:30] = True
+    after[:8], after[10] = True, False
+    estimate = paired(before, after)
+    assert estimate.value == pytest.approx(14.0)
+    assert bounds(estimate) == pytest.approx((1.508, 25.415), abs=2e-3)
+    turned = paired(after, before)
+    assert bounds(turned) == pytest.approx((-25.415, -1.508), abs=2e-3)
+    assert bounds(paired(before, before)) == pytest.approx((-5.3, 5.3), abs=0.1)
+    with pytest.raises(ValueError, match="expected the same episodes"):
+        paired(before[:0], after[:0])
 
 
 @pytest.mark.parametrize("level", [0.8, 0.95])

@@ -151,8 +151,8 @@ def test_a_batch_may_be_larger_than_an_epoch():
     assert epochs.tolist() == [0] * 18 + [1] * 18 + [2] * 4
 
 
-@pytest.mark.parametrize(("held_out", "part"), [(True, "held-out"), (False, "training")])
+@pytest.mark.parametrize(("held_out", "part"), [(True, "held out"), (False, "to train on")])
 def test_too_few_demonstrations_are_refused(held_out: bool, part: str):
     data = demos([3] * 5) if held_out else demos([])
-    with pytest.raises(ValueError, match=f"no {part} windows: {len(data.episodes)} demonstrations are too few"):
+    with pytest.raises(ValueError, match=f"no demonstrations {part}: {len(data.episodes)} are too few"):
         windows(data, held_out=held_out)

@@ -8,27 +8,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import polars as pl
 from rich.console import Console
 from rich.text import Text
 
 from compression_gap.commands.answer import Answer, finish, plain_table, show_failures
 from compression_gap.commands.data import Selection
 from compression_gap.config import closest
-from compression_gap.data.demos import Demos
-from compression_gap.data.formats.libero_hdf5 import PICTURES, LiberoFile, join_libero, open_libero
+from compression_gap.data.formats.libero_hdf5 import LiberoFile, join_libero, open_libero
 from compression_gap.pipeline.jobs import LiberoHdf5, Recording
-from compression_gap.pipeline.jobs.data import SUMMARY, array_on_disk
-from compression_gap.pipeline.jobs.recording import HDF5
+from compression_gap.pipeline.jobs.data import SUMMARY
+from compression_gap.pipeline.jobs.recording import HDF5, import_recording
 from compression_gap.pipeline.progress import bar
-from compression_gap.pipeline.provenance import provenance
-from compression_gap.seeds import episode_number
-from compression_gap.store import Store, write_json
+from compression_gap.store import Store
 from compression_gap.suites.libero.benchmark import SUITES, load_tasks
-from compression_gap.suites.libero.recordings import Frames, frames_of
 from compression_gap.suites.libero.suite import Libero
-from compression_gap.training import Report
 
 MEGABYTE = 1 << 20
 
@@ -41,7 +34,7 @@ def import_files(paths: Sequence[Path], root: Path) -> Answer:
             suite = suite_of(file)
             job = Recording(suite.title_of(0), _content(path))
             if not store.has(job):
-                _import(file, suite, job, store, report)
+                import_recording(job, file, suite, store, report)
         rows.append(_told(path, suite, job, store))
 
     def show(console: Console) -> None:
@@ -67,58 +60,6 @@ def suite_of(file: LiberoFile) -> Libero:
         raise ValueError(f"{file.path}, data: LIBERO has no task {file.task!r}; {closest(file.task, names)}")
     suite, index = names[file.task]
     return Libero(suite=suite, tasks=(index,))
-
-
-def _import(file: LiberoFile, spec: Libero, job: Recording, store: Store, report: Report) -> None:
-    """Reads the whole file before anything is written."""
-    suite = spec.build()
-    world, things = suite.world(0), suite.things(0)
-    found: list[tuple[Frames, np.ndarray]] = []
-    for number, name in enumerate(file.demos):
-        demo = file.demo(name)
-        try:
-            frames = frames_of(world, things, demo.states, demo.robot_states, demo.bodies)
-        except ValueError as error:
-            raise ValueError(f"{file.path}, data/{name}: {error}") from error
-        found.append((frames, demo.actions[frames.lag :]))
-        report(0.5 * (number + 1) / len(file.demos), "")
-    with store.lock(job):
-        store.discard(job)
-        folder = store.partial(job)
-        try:
-            lengths = [len(actions) for _, actions in found]
-            _demos(found, spec.title_of(0)).save(folder)
-            for camera in PICTURES:
-                first = file.pictures(file.demos[0], camera)
-                out = array_on_disk(folder / f"{camera}.npy", np.uint8, (sum(lengths), *first.shape[1:]))
-                for number, (name, start) in enumerate(zip(file.demos, np.cumsum([0, *lengths]), strict=False)):
-                    out[start : start + lengths[number]] = file.pictures(name, camera)[: lengths[number]]
-                    report(0.5 + 0.5 * (number + 1) / len(file.demos), camera)
-                out.flush()
-            told = {"demonstrations": len(found), "frames": sum(lengths), "lag": found[0][0].lag}
-            write_json(folder / SUMMARY, told)
-            store.finish(job, provenance(device="cpu", seconds=0.0, peak_memory_mb=0.0))
-        finally:
-            store.discard(job)
-
-
-def _demos(found: list[tuple[Frames, np.ndarray]], task: str) -> Demos:
-    lengths = np.array([len(actions) for _, actions in found], dtype=np.int64)
-    numbers = [episode_number(task, 0, index) for index in range(len(found))]
-    stamps = [np.stack([np.full(n, number), np.arange(n)], axis=1) for number, n in zip(numbers, lengths, strict=True)]
-    states = [hashlib.sha256(np.ascontiguousarray(frames.scene[0]).tobytes()).hexdigest()[:16] for frames, _ in found]
-    episodes = pl.DataFrame(
-        {
-            "task": np.zeros(len(found), dtype=np.int64),
-            "index": np.arange(len(found), dtype=np.int64),
-            "start": np.cumsum([0, *lengths])[: len(found)].astype(np.int64),
-            "length": lengths,
-            "initial_state": states,
-        }
-    )
-    actions = np.concatenate([actions for _, actions in found]).astype(np.float32)
-    read = {name: np.concatenate([getattr(f, name) for f, _ in found]) for name in ("proprioception", "state", "scene")}
-    return Demos(episodes=episodes, **read, stamp=np.concatenate(stamps), label=actions, executed=actions)
 
 
 def _told(path: Path, suite: Libero, job: Recording, store: Store) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from compression_gap.pipeline.jobs import EPISODES, Evaluation, Videos
 from compression_gap.pipeline.tables import success
-from compression_gap.statistics import Outcomes, wilson
+from compression_gap.statistics import Outcomes, paired, wilson
 from compression_gap.store import Store
 from compression_gap.suites.base import SuiteSpec
 
@@ -34,6 +34,33 @@ def judge(rows: pl.DataFrame, suite: SuiteSpec) -> list[dict[str, Any]]:
         interval = {"estimate": estimate.value, "low": estimate.low, "high": estimate.high, "unit": "%"}
         found.append({"tolerance_mm": tolerance, "episodes": rows.height, **interval})
     return found
+
+
+def compare(before: pl.DataFrame, after: pl.DataFrame, suite: SuiteSpec) -> list[dict[str, Any]]:
+    """Success after minus before, paired by task and initial state, at every tolerance of the suite."""
+    order = ["task", "index"]
+    before, after = before.sort(order), after.sort(order)
+    same = int((before["initial_state"] == after["initial_state"]).sum())
+    found = []
+    for tolerance in suite.tolerances_mm or (None,):
+        pair = success(before, tolerance), success(after, tolerance)
+        estimate = paired(*pair)
+        interval = {"estimate": estimate.value, "low": estimate.low, "high": estimate.high, "unit": "points"}
+        differing = {"differing": int((pair[0] != pair[1]).sum()), "same_initial_states": same}
+        found.append({"tolerance_mm": tolerance, "episodes": after.height, **differing, **interval})
+    return found
+
+
+def show_difference(compared: list[dict[str, Any]], console: Console) -> None:
+    """What `compare` found, a line a tolerance."""
+    for row in compared:
+        within = f" within {row['tolerance_mm']:g} mm" if row["tolerance_mm"] is not None else ""
+        told = (
+            f"difference{within}: {row['estimate']:+.1f} points [{row['low']:+.1f}, {row['high']:+.1f}] "
+            f"(paired, 95 % for this checkpoint); {row['differing']} of {row['episodes']} episodes end otherwise, "
+            f"{row['same_initial_states']} begin alike to the last bit"
+        )
+        console.print(Text(told), soft_wrap=True)
 
 
 def show_success(judged: list[dict[str, Any]], name: str, console: Console) -> None:

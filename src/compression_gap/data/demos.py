@@ -84,9 +84,15 @@ class Demos:
         return np.repeat(self.episodes["task"].to_numpy(), self.episodes["length"].to_numpy()).astype(np.int64)
 
     def rows(self, *, held_out: bool) -> np.ndarray:
-        """Rows of `episodes` that are held out, or those that are not. The split is by episode, never by frame."""
+        """Rows of `episodes` that are held out, or those that are not. The split is by episode, never by frame.
+
+        Raises ValueError if there are none.
+        """
         order = self.episodes.with_row_index("row").with_columns(pl.int_range(pl.len()).over("task").alias("rank"))
         chosen = order.filter((pl.col("rank") % HELD_OUT_EVERY == HELD_OUT_EVERY - 1) == held_out)
+        if chosen.is_empty():
+            part = "held out" if held_out else "to train on"
+            raise ValueError(f"no demonstrations {part}: {self.episodes.height} are too few; 10 a task will do")
         return chosen["row"].to_numpy().astype(np.int64)
 
 

@@ -25,7 +25,7 @@ def window_frames(demos: Demos, rows: np.ndarray, history: int, stride: int) -> 
         np.maximum(np.arange(0, length, stride)[:, None] - np.arange(history)[::-1], 0) + start
         for start, length in zip(starts, lengths, strict=True)
     ]
-    return np.concatenate(windows) if windows else np.zeros((0, history), dtype=np.int64)
+    return np.concatenate(windows)
 
 
 def chunks_from(
@@ -46,8 +46,7 @@ def chunks_from(
         past = steps >= length
         chunk[..., arm] = np.where(past[..., None], 0.0, chunk[..., arm])
         chunks.append(chunk)
-    width = demos.label.shape[-1]
-    return np.concatenate(chunks) if chunks else np.zeros((0, horizon, width), dtype=np.float32)
+    return np.concatenate(chunks)
 
 
 class Windows:
@@ -79,11 +78,6 @@ class Windows:
         self.stamp = demos.stamp
         self.frames = frames
         self.row_of_frame = row_of_frame
-        if len(self) == 0:
-            part = "held-out" if held_out else "training"
-            raise ValueError(
-                f"no {part} windows: {demos.episodes.height} demonstrations are too few; 10 a task will do"
-            )
 
     def __len__(self) -> int:
         return len(self.chunks)

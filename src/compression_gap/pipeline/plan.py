@@ -111,10 +111,15 @@ def evaluations(cell: Cell, decoding: Decoding) -> tuple[Evaluation, ...]:
 
 
 def judged(
-    agent: TrainedAgent, rollouts: Rollouts, decoding: Decoding, milestone: int | None = None
+    agent: TrainedAgent,
+    rollouts: Rollouts,
+    decoding: Decoding,
+    milestone: int | None = None,
+    elsewhere: SuiteSpec | None = None,
 ) -> tuple[Evaluation, ...]:
     """An agent's rollouts in all tasks, by as many jobs as can run side by side."""
-    return tuple(Evaluation(agent, rollouts, decoding, milestone, task) for task in _side_by_side(agent.suite))
+    tasks = _side_by_side(agent.suite)
+    return tuple(Evaluation(agent, rollouts, decoding, milestone, task, elsewhere) for task in tasks)
 
 
 def _side_by_side(suite: SuiteSpec) -> tuple[int | None, ...]:

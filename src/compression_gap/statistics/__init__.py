@@ -1,7 +1,7 @@
 """What the rollouts show and how sure we are of it: arrays in, small frozen dataclasses out."""
 
 from compression_gap.statistics.interaction import Gap, GapCurve, Verdict, gap
-from compression_gap.statistics.intervals import Estimate, cell, contrast, gain, wilson
+from compression_gap.statistics.intervals import Estimate, cell, contrast, gain, paired, wilson
 from compression_gap.statistics.outcomes import Outcomes
 from compression_gap.statistics.power import power, seeds_needed
 
@@ -15,6 +15,7 @@ __all__ = [
     "contrast",
     "gain",
     "gap",
+    "paired",
     "power",
     "seeds_needed",
     "wilson",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from jaxtyping import Bool
 from scipy import special
 
 from compression_gap.statistics.outcomes import Outcomes, Unit
@@ -96,6 +97,24 @@ def wilson(outcomes: Outcomes, *, level: float = LEVEL) -> Estimate:
     half = (z2 * (rate * (1 - rate) / n + z2 / (4 * n**2))) ** 0.5 / (1 + z2 / n)
     low, high = 100 * max(0.0, middle - half), 100 * min(1.0, middle + half)
     return Estimate(100 * rate, low, high, "points", "Wilson", "these checkpoints only", outcomes.seeds, level)
+
+
+def paired(
+    before: Bool[np.ndarray, " episodes"], after: Bool[np.ndarray, " episodes"], *, level: float = LEVEL
+) -> Estimate:
+    """Success after minus before, of one checkpoint on the same initial states, by pairs.
+
+    The adjusted Wald interval of Bonett and Price (2012), which adds one pair of either kind to those that differ: with
+    no pair that differs it still has a width. Raises ValueError unless there are as many of both, and at least one.
+    """
+    if before.shape != after.shape or before.size == 0:
+        raise ValueError(f"paired: expected the same episodes, at least one; got {before.shape} and {after.shape}")
+    gained, lost, n = int((after & ~before).sum()), int((before & ~after).sum()), before.size
+    up, down = (gained + 1) / (n + 2), (lost + 1) / (n + 2)
+    half = float(special.ndtri((1 + level) / 2)) * ((up + down - (up - down) ** 2) / (n + 2)) ** 0.5
+    low, high = max(-100.0, 100 * (up - down - half)), min(100.0, 100 * (up - down + half))
+    value = 100 * (gained - lost) / n
+    return Estimate(value, low, high, "points", "Bonett-Price", "these checkpoints only", 1, level)
 
 
 def _variance(outcomes: Outcomes, unit: Unit) -> float:

@@ -65,6 +65,10 @@ class LiberoFile:
             raise self._error(f"data/{name}", f"its parts differ in length: {told}")
         if lengths["actions"] < 2:
             raise self._error(f"data/{name}", f"a demonstration has at least 2 steps, this one {lengths['actions']}")
+        for camera, key in PICTURES.items():
+            if (shape := self._pictures(name, camera).shape[1:]) != self.picture_shape(camera):
+                expected = f"{list(self.picture_shape(camera))}, as in {self.demos[0]}"
+                raise self._error(f"data/{name}/obs/{key}", f"expected pictures of {expected}, got {list(shape)}")
         far = np.argwhere(np.abs(arrays["actions"]) > 1.0 + 1e-6)
         if len(far):
             step, value = far[0]
@@ -73,6 +77,10 @@ class LiberoFile:
                 f"expected values in [-1, 1], got {arrays['actions'][step, value]:.3g}; are these absolute actions?",
             )
         return Demo(**arrays, bodies=self._bodies(name))
+
+    def picture_shape(self, camera: str) -> tuple[int, ...]:
+        """Height, width and 3, as in the first demonstration; `demo` checks that the others are like it."""
+        return self._pictures(self.demos[0], camera).shape[1:]
 
     def pictures(self, name: str, camera: str) -> UInt8[np.ndarray, "T height width 3"]:
         """What a camera saw, upright."""

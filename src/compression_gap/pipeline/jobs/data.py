@@ -133,7 +133,7 @@ def read_frames(store: Store, drawings: tuple[Drawings, ...], *, held_out: bool)
     demos = read_demos(store, [job.demonstrations for job in drawings])
     numbers = drawn_frames(store, drawings)
     spans = [demos.episodes.row(row, named=True) for row in demos.rows(held_out=held_out)]
-    wanted = np.concatenate([np.arange(s["start"], s["start"] + s["length"]) for s in spans] or [np.zeros(0, int)])
+    wanted = np.concatenate([np.arange(s["start"], s["start"] + s["length"]) for s in spans])
     columns: dict[str, np.ndarray] = {}
     rows = [np.flatnonzero(np.isin(part, wanted)) for part in numbers]
     for camera in drawings[0].cameras:

@@ -37,13 +37,20 @@ class Evaluation(Job, kind="evaluation", version=1):
     """Weights after that many steps; None: the final ones."""
     task: int | None = added_later(None)
     """Only this task; None: all."""
+    elsewhere: SuiteSpec | None = added_later(None)
+    """The suite with other settings; None: as the agent was trained for it."""
+
+    @property
+    def suite(self) -> SuiteSpec:
+        """Where it is judged."""
+        return self.elsewhere or self.agent.suite
 
     @property
     def title(self) -> str:
         return f"rollouts of {self.agent.title}"
 
     def cost(self) -> Cost:
-        suite, agent = self.agent.suite, self.agent.agent
+        suite, agent = self.suite, self.agent.agent
         episodes = self.rollouts.episodes * len(tasks_of(suite, self.task))
         plans = suite.cost.steps / self.rollouts.execute
         pictures = plans * agent.history * len(suite.cameras) if agent.encoder.sees else 0
@@ -51,8 +58,7 @@ class Evaluation(Job, kind="evaluation", version=1):
         return Cost(2 + episodes * seconds, memory_mb=agent.encoder.cost.memory_mb, gpus=1)
 
     def run(self, context: Context) -> None:
-        spec = self.agent.suite
-        judge(self.driver(context), spec.build(), spec, self.rollouts, self.task, context)
+        judge(self.driver(context), self.suite.build(), self.suite, self.rollouts, self.task, context)
 
     def driver(self, context: Context) -> AgentDriver:
         """The trained agent at the wheel."""
@@ -80,14 +86,14 @@ class Videos(Job, kind="videos", version=1):
         return self.evaluation.needs
 
     def cost(self) -> Cost:
-        suite, judged = self.evaluation.agent.suite, self.evaluation
+        suite, judged = self.evaluation.suite, self.evaluation
         episodes = self.count * len(tasks_of(suite, judged.task))
         each = suite.cost.rollout + suite.cost.steps * len(suite.cameras) * suite.cost.picture
         return Cost(2 + episodes * each, disk_mb=0.3 * episodes, gpus=1)
 
     def run(self, context: Context) -> None:
         judged = self.evaluation
-        driver, spec = judged.driver(context), judged.agent.suite
+        driver, spec = judged.driver(context), judged.suite
         tasks = tasks_of(spec, judged.task)
         film(driver, spec.build(), spec, judged.rollouts, tasks, self.count, context.folder, context.report)
 

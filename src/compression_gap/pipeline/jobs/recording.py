@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
+import polars as pl
 from jaxtyping import Int, UInt8
 
 from compression_gap.data.demos import Demos
-from compression_gap.data.formats.libero_hdf5 import write_libero
+from compression_gap.data.formats.libero_hdf5 import PICTURES, LiberoFile, write_libero
 from compression_gap.pipeline.job import Context, Cost, Job
-from compression_gap.pipeline.jobs.data import SUMMARY, Demonstrations
+from compression_gap.pipeline.jobs.data import SUMMARY, Demonstrations, array_on_disk
+from compression_gap.pipeline.provenance import provenance
+from compression_gap.seeds import episode_number
 from compression_gap.store import Store, write_json
-from compression_gap.suites.base import Suite
-from compression_gap.suites.libero.recordings import replay
-from compression_gap.suites.libero.suite import LiberoSuite, average_down
+from compression_gap.suites.base import Suite, state_hashes
+from compression_gap.suites.libero.recordings import Frames, frames_of, replay
+from compression_gap.suites.libero.suite import Libero, LiberoSuite, average_down
+from compression_gap.training import Report
 
 HDF5 = "demonstrations.hdf5"
 
 
 @dataclass(frozen=True)
-class Recording(Job, kind="recording", version=1):
+class Recording(Job, kind="recording", version=2):
     """A file's demonstrations of one task: `Demos`, and one .npy of pictures a camera, in the file's size.
 
-    Only `cgap import` can finish it, because where the file is belongs to no description.
+    Only `import_recording` can finish it, because where the file is belongs to no description.
     """
 
     task: str
@@ -36,6 +41,60 @@ class Recording(Job, kind="recording", version=1):
         raise ValueError(
             f"the recording {self.content} of {self.task} is not in the store {context.store.root}: cgap import FILE"
         )
+
+
+def import_recording(job: Recording, file: LiberoFile, spec: Libero, store: Store, report: Report) -> None:
+    """Finishes a recording from its file, whose every demonstration is read and checked before anything is written.
+
+    Raises ValueError naming the file, the place and the cure.
+    """
+    suite = spec.build()
+    world, things = suite.world(0), suite.things(0)
+    found: list[tuple[Frames, np.ndarray]] = []
+    for number, name in enumerate(file.demos):
+        demo = file.demo(name)
+        try:
+            frames = frames_of(world, things, demo.states, demo.robot_states, demo.bodies)
+        except ValueError as error:
+            raise ValueError(f"{file.path}, data/{name}: {error}") from error
+        found.append((frames, demo.actions[frames.lag :]))
+        report(0.5 * (number + 1) / len(file.demos), "")
+    with store.lock(job):
+        store.discard(job)
+        folder = store.partial(job)
+        try:
+            lengths = [len(actions) for _, actions in found]
+            _demos(found, job.task).save(folder)
+            for camera in PICTURES:
+                shape = (sum(lengths), *file.picture_shape(camera))
+                out = array_on_disk(folder / f"{camera}.npy", np.uint8, shape)
+                for number, (name, start) in enumerate(zip(file.demos, np.cumsum([0, *lengths]), strict=False)):
+                    out[start : start + lengths[number]] = file.pictures(name, camera)[: lengths[number]]
+                    report(0.5 + 0.5 * (number + 1) / len(file.demos), camera)
+                out.flush()
+            told = {"demonstrations": len(found), "frames": sum(lengths), "lag": found[0][0].lag}
+            write_json(folder / SUMMARY, told)
+            store.finish(job, provenance(device="cpu", seconds=0.0, peak_memory_mb=0.0))
+        finally:
+            store.discard(job)
+
+
+def _demos(found: Sequence[tuple[Frames, np.ndarray]], task: str) -> Demos:
+    lengths = np.array([len(actions) for _, actions in found], dtype=np.int64)
+    numbers = [episode_number(task, 0, index) for index in range(len(found))]
+    stamps = [np.stack([np.full(n, number), np.arange(n)], axis=1) for number, n in zip(numbers, lengths, strict=True)]
+    episodes = pl.DataFrame(
+        {
+            "task": np.zeros(len(found), dtype=np.int64),
+            "index": np.arange(len(found), dtype=np.int64),
+            "start": np.cumsum([0, *lengths])[: len(found)].astype(np.int64),
+            "length": lengths,
+            "initial_state": state_hashes({"scene": np.stack([frames.scene[0] for frames, _ in found])}),
+        }
+    )
+    actions = np.concatenate([actions for _, actions in found]).astype(np.float32)
+    read = {name: np.concatenate([getattr(f, name) for f, _ in found]) for name in ("proprioception", "state", "scene")}
+    return Demos(episodes=episodes, **read, stamp=np.concatenate(stamps), label=actions, executed=actions)
 
 
 @dataclass(frozen=True)
