@@ -1,13 +1,16 @@
 """What LIBERO costs here, as ratios within one run, on an otherwise idle machine:
 
     python benchmarks/libero_speed.py steps      an episode's environment time, against LIBERO's own loop
+    python benchmarks/libero_speed.py episodes store/trained_agent/<digest>
+                                                 a trained agent's episodes, against drawing both cameras at every step
     python benchmarks/libero_speed.py resets     an episode's start, against the simulator's own hard reset
     python benchmarks/libero_speed.py workers    episodes a minute of two workers, against one
     python benchmarks/libero_speed.py memory     memory of one process over 200 episodes of several tasks
 
 `steps` executes the same actions from the same initial states three times: as LIBERO's own environment does it, drawing
 both cameras at every step; and as a policy does it here that looks at 2 frames in 16 steps, with "reference" and with
-"fast" rendering. Resets and the policy are left out.
+"fast" rendering. Resets and the policy are left out. `episodes` has one agent act from the same initial states in the
+same three ways, with our own environment in all of them, and tells whether the episodes end in the same state.
 """
 
 import gc
@@ -20,14 +23,18 @@ from pathlib import Path
 
 import numpy as np
 
+from compression_gap import Agent
 from compression_gap.commands.answer import finish
+from compression_gap.pipeline.jobs import TrainedAgent
 from compression_gap.pipeline.plan import demonstrations
-from compression_gap.store import Store
+from compression_gap.rollout import AgentDriver, Rollouts, roll_out
+from compression_gap.store import Store, read_job
 from compression_gap.suites.libero.benchmark import load_tasks
-from compression_gap.suites.libero.suite import Libero, LiberoSuite
+from compression_gap.suites.libero.suite import Libero, LiberoSimulators, LiberoSuite
 
 SUITE, TASKS, RESETS = "libero_10", (2, 0, 4), 3
-LOOKS, OF_STEPS = 2, 16
+CAMERAS = Libero().cameras
+LOOKS, OF_STEPS, EPISODES = 2, 16, 10
 MEMORY_EPISODES, MEMORY_STEPS = 200, 60
 ATTEMPTS = 20
 
@@ -115,6 +122,76 @@ def timed(act, times: int = RESETS) -> float:
     return (time.perf_counter() - began) / times
 
 
+def episodes(folder: str) -> None:
+    """A trained agent's first test episodes: environment time, everything, and whether they end alike."""
+    trained = read_job(Path(folder))
+    assert isinstance(trained, TrainedAgent)
+    driver, rollouts = AgentDriver(Agent.load(folder), "greedy"), Rollouts("test", EPISODES, OF_STEPS // LOOKS)
+    print(f"{EPISODES} episodes; seconds of each (times faster)")
+    print(f"{'looks':12} {'rendering':10} {'environment':>18} {'everything':>18}   end as when drawn at every step")
+    first: Timed | None = None
+    for name, rendering in (("every step", "reference"), ("2 in 16", "reference"), ("2 in 16", "fast")):
+        suite = TimedSuite(trained.suite.replace(rendering=rendering))
+        suite.eager = name == "every step"
+        suite.simulators(0, 1).warm_up()
+        began = time.perf_counter()
+        roll_out(driver, suite, rollouts, range(len(suite.tasks)), 1, lambda *_: None)
+        mine = suite.made
+        mine.whole = time.perf_counter() - began
+        first = first or mine
+        alike = sum(np.array_equal(a, b) for a, b in zip(first.ends(), mine.ends(), strict=True))
+        told = "".join(
+            f" {now / EPISODES:9.1f} ({before / now:5.1f}x)"
+            for before, now in ((first.seconds, mine.seconds), (first.whole, mine.whole))
+        )
+        print(f"{name:12} {rendering:10}{told}   {alike} of {EPISODES}", flush=True)
+
+
+class Timed(LiberoSimulators):
+    """Counts the seconds of stepping and looking; `eager` ones draw both cameras after every step."""
+
+    eager = False
+    seconds = whole = 0.0
+
+    def warm_up(self) -> None:
+        """The first picture also makes the graphics context."""
+        self._world.picture(CAMERAS[0])
+
+    def reset(self, states, episodes) -> None:
+        self.finished = [*getattr(self, "finished", []), *getattr(self, "_snapshots", [])]
+        super().reset(states, episodes)
+        self._drawn = super().observe(CAMERAS)
+
+    def ends(self) -> list[np.ndarray]:
+        """The last state of every episode."""
+        return [*self.finished, *self._snapshots]
+
+    def step(self, actions) -> None:
+        began = time.perf_counter()
+        super().step(actions)
+        if self.eager:
+            self._drawn = super().observe(CAMERAS)
+        self.seconds += time.perf_counter() - began
+
+    def observe(self, names):
+        began = time.perf_counter()
+        asked = [name for name in names if not (self.eager and name in CAMERAS)]
+        found = {**(self._drawn if self.eager else {}), **super().observe(asked)}
+        self.seconds += time.perf_counter() - began
+        return {name: found[name] for name in names}
+
+
+class TimedSuite(LiberoSuite):
+    """A suite whose simulators count."""
+
+    eager = False
+
+    def simulators(self, task: int, num: int) -> Timed:
+        self.made = Timed(self, task, num)
+        self.made.eager = self.eager
+        return self.made
+
+
 def workers() -> None:
     """Episodes a minute."""
     rates = {}
@@ -149,4 +226,5 @@ def memory() -> None:
 
 
 if __name__ == "__main__":
-    {"steps": steps, "resets": resets, "workers": workers, "memory": memory}[sys.argv[1]]()
+    told = {"steps": steps, "resets": resets, "workers": workers, "memory": memory, "episodes": episodes}
+    told[sys.argv[1]](*sys.argv[2:])
