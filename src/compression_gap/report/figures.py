@@ -50,7 +50,7 @@ def slopes(content: ReportContent) -> Figure | None:
     step = (last - first) / (len(encoders) - 1) if len(encoders) > 1 else 1.0
     ticks = tuple((place[name], _encoder_label(content, name)) for name in encoders)
     x = Axis(first - 0.35 * step, last + 0.35 * step, ticks)
-    panel = Panel(440, 320, x, linear(0, 100, label="success, %"), bottom=44)
+    panel = Panel(440 if len(encoders) < 5 else 640, 320, x, linear(0, 100, label="success, %"), bottom=44)
     for number, arm in enumerate(content.arms):
         shift = 0.075 * step * (number - (len(content.arms) - 1) / 2)
         cells = [(place[name] + shift, cell) for name in encoders if (cell := content.cell(arm, name))]

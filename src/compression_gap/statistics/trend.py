@@ -58,9 +58,10 @@ def trend_gap(
 
 def slope_weights(quality: Sequence[float]) -> Float[np.ndarray, " rungs"]:
     """What each encoder's success counts for in the least-squares slope."""
-    away = np.asarray(quality, dtype=float) - np.mean(quality)
-    if len(away) < FEWEST or not np.isfinite(away).all() or not away.any():
+    given = np.asarray(quality, dtype=float)
+    if len(given) < FEWEST or not np.isfinite(given).all() or np.ptp(given) == 0:
         raise ValueError(f"a trend needs at least {FEWEST} encoders of different, finite quality, got {list(quality)}")
+    away = given - given.mean()
     return away / (away**2).sum()
 
 

@@ -12,7 +12,7 @@ halvings are the axis of every chart. Methods, data and budgets are the tabletop
 from compression_gap.encoders.supervised import Supervised
 from compression_gap.pipeline.cell import Grid, Sight
 from compression_gap.rollout import Rollouts
-from compression_gap.studies import quickstart, tabletop
+from compression_gap.studies import tabletop
 from compression_gap.training import Training
 
 STEPS = 10_000
