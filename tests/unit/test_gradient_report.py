@@ -15,6 +15,7 @@ from compression_gap.report.figures import figures, places
 from compression_gap.report.page import render
 from report_example import LADDER, PRIMARY, TOLERANCES, example, ladder_of_encoders, with_convergence
 
+MINUS = words.MINUS
 GREEDY = "OAT 8x1000 (greedy)"
 
 
@@ -35,8 +36,8 @@ def with_slopes(difference: tuple[float, float, float]) -> ReportContent:
     ("difference", "end"),
     [
         ((8.2, 2.2, 14.2), "a difference of +8 [2, 14], resolved with 3 seeds."),
-        ((2.2, -2.2, 6.6), "a difference of +2 [−2, 7], not resolved with 3 seeds."),
-        ((-8.2, -14.2, -2.2), "a difference of −8 [−14, −2], resolved, reversed with 3 seeds."),
+        ((2.2, -2.2, 6.6), f"a difference of +2 [{MINUS}2, 7], not resolved with 3 seeds."),
+        ((-8.2, -14.2, -2.2), f"a difference of {MINUS}8 [{MINUS}14, {MINUS}2], resolved, reversed with 3 seeds."),
     ],
 )
 def test_the_slopes_are_told_with_their_intervals(difference: tuple[float, float, float], end: str):
