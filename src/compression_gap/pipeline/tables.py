@@ -22,6 +22,7 @@ from compression_gap.pipeline.plan import (
     token_bits,
     trained_encoder,
 )
+from compression_gap.pipeline.results import Results, success
 from compression_gap.policies.base import Decoding
 from compression_gap.report import content
 from compression_gap.report.content import Convergence, Measured, ReportContent
@@ -165,7 +166,9 @@ class Tables:
                 if known != lines:
                     continue
                 slopes = [[statistics.trend(line, quality) for line in pair] for pair in known]
-                gaps = [[statistics.trend_gap(*pair, quality, unit=unit) for pair in known] for unit in UNITS]
+                gaps = [
+                    [statistics.trend_gap(pair[0], pair[1], quality, unit=unit) for pair in known] for unit in UNITS
+                ]
                 of_continuous, of_discrete = zip(*slopes, strict=True)
                 rows.append(
                     content.Gradient(
