@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -25,10 +26,9 @@ class ArmController:
         self._mujoco: Any = mujoco
         self._law: Any = control_utils
         self._robot, self._model, self._data = robot, model, data
-        first, *_, last = robot._ref_joint_vel_indexes
-        self._joints = slice(first, last + 1)
-        self._angles = list(robot._ref_joint_pos_indexes)
-        self._motors, self._fingers = robot._ref_joint_actuator_indexes, robot._ref_joint_gripper_actuator_indexes
+        self._joints, self._angles = run(robot._ref_joint_vel_indexes), run(robot._ref_joint_pos_indexes)
+        self._motors = run(robot._ref_joint_actuator_indexes)
+        self._fingers = run(robot._ref_joint_gripper_actuator_indexes)
         self._weakest, self._strongest = robot.torque_limits
         low, high = model.actuator_ctrlrange[self._fingers].T
         self._middle, self._reach = 0.5 * (high + low), 0.5 * (high - low)
@@ -74,3 +74,10 @@ class ArmController:
             inertia, free, controller.initial_joint, data.qpos[self._angles], data.qvel[joints]
         )
         return np.dot(both.T, wrench) + data.qfrc_bias[joints] + posture
+
+
+def run(indices: Sequence[int]) -> slice:
+    """Consecutive indices as a slice, which reads and writes without a copy."""
+    first, last = int(indices[0]), int(indices[-1])
+    assert list(indices) == list(range(first, last + 1)), f"expected consecutive indices, got {indices}"
+    return slice(first, last + 1)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from compression_gap.suites.libero.controller import ArmController
+from compression_gap.suites.libero.culling import Culling
 
 CAMERAS = {"agentview": "agentview", "eye_in_hand": "robot0_eye_in_hand"}
 STAND_STILL = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])  # the gripper opens
@@ -53,6 +54,7 @@ class World:
         self._robot = self._env.robots[0]
         self._controller = ArmController(self._robot, self._model, self._data)
         self._renderer: Any = None
+        self._culling = Culling(self._model)
         self._loaded: Snapshot | None = None
 
         self._state_kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
@@ -197,7 +199,11 @@ class World:
         self._env._post_process()  # a stove that is on glows
         options = self._mujoco.MjvOption()
         options.geomgroup[0] = 0  # collision shapes
+        groups = self._model.geom_group.copy()
+        if self._rendering == "fast":  # else what is out of sight may still throw shadows and show in mirrors
+            self._model.geom_group[self._culling.out_of_sight(self._data, CAMERAS[camera])] = 0
         renderer.update_scene(self._data, CAMERAS[camera], options)
+        self._model.geom_group[:] = groups
         return renderer.render()
 
     def close(self) -> None:
