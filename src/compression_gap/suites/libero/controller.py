@@ -62,8 +62,9 @@ class ArmController:
         linear, angular = np.asfortranarray(self._linear[:, joints]), np.asfortranarray(self._angular[:, joints])
         both, inertia = np.concatenate([linear, angular]), np.asfortranarray(self._inertia[joints, joints])
 
-        off, turned = controller.goal_pos - self._position, self._law.orientation_error(
-            controller.goal_ori, self._rotation
+        off, turned = (
+            controller.goal_pos - self._position,
+            self._law.orientation_error(controller.goal_ori, self._rotation),
         )
         stiffness, damping = controller.kp, controller.kd
         force = off * stiffness[:3] + -np.dot(self._linear, data.qvel) * damping[:3]

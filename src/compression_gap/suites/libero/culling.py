@@ -1,4 +1,4 @@
-"""Which meshes a camera cannot see: without a GPU, most of a picture's time goes into the corners of their triangles."""
+"""Which meshes a camera cannot see: without a GPU, most of a picture's time goes into the corners of triangles."""
 
 from __future__ import annotations
 

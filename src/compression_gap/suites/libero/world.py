@@ -1,4 +1,4 @@
-"""The one file that talks to LIBERO's simulator: a task loaded once, whose state comes and goes as a vector."""
+"""LIBERO's simulator: a task loaded once, whose state comes and goes as a vector. All else sees only this class."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class World:
         self._robot = self._env.robots[0]
         self._controller = ArmController(self._robot, self._model, self._data)
         self._renderer: Any = None
-        self._culling = Culling(self._model)
+        self._culling: Culling | None = None
         self._loaded: Snapshot | None = None
 
         self._state_kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
@@ -200,7 +200,7 @@ class World:
         options = self._mujoco.MjvOption()
         options.geomgroup[0] = 0  # collision shapes
         groups = self._model.geom_group.copy()
-        if self._rendering == "fast":  # else what is out of sight may still throw shadows and show in mirrors
+        if self._culling:
             self._model.geom_group[self._culling.out_of_sight(self._data, CAMERAS[camera])] = 0
         renderer.update_scene(self._data, CAMERAS[camera], options)
         self._model.geom_group[:] = groups
@@ -223,6 +223,7 @@ class World:
             raise _no_graphics(error) from error
         if self._rendering == "fast":
             renderer.scene.flags[flags.mjRND_SHADOW] = renderer.scene.flags[flags.mjRND_REFLECTION] = 0
+            self._culling = Culling(self._model)  # now nothing out of sight throws a shadow or shows in a mirror
         return renderer
 
     def _remember(self) -> Snapshot:
