@@ -23,8 +23,9 @@ class Culling:
     def __init__(self, model: Any) -> None:
         import mujoco
 
+        simulator: Any = mujoco  # its names are compiled, and unknown to type checkers
         self._model = model
-        self._geoms = np.flatnonzero((model.geom_type == mujoco.mjtGeom.mjGEOM_MESH) & (model.geom_group != 0))
+        self._geoms = np.flatnonzero((model.geom_type == simulator.mjtGeom.mjGEOM_MESH) & (model.geom_group != 0))
         pieces = []
         for mesh in model.geom_dataid[self._geoms]:
             triangles = model.mesh_face[model.mesh_faceadr[mesh] :][: model.mesh_facenum[mesh]]
