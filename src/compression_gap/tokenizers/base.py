@@ -78,7 +78,7 @@ class Tokenizer(nn.Module, ABC):
     def decode(self, tokens: Tokens) -> Decoded:
         """Chunks in the suite's units. If `ordered`, `tokens.length` may be any prefix length from 1 on."""
 
-    def following(self, ids: Int[Tensor, "B l"]) -> Bool[Tensor, "B V+1"]:
+    def following(self, ids: Int[Tensor, "B l"]) -> Bool[Tensor, "B {self.vocab_size}+1"]:
         """Which ids may come after the first l (0 .. max_tokens) ids of unfinished codes; in the last column, whether
         the code may end there.
 
