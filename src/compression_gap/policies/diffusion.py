@@ -13,7 +13,7 @@ from torch import Tensor
 
 from compression_gap.policies.base import Decoding, Sampled
 from compression_gap.policies.schedule import Prediction, Schedule
-from compression_gap.policies.trunk import Trunk, TrunkSpec
+from compression_gap.policies.trunk import Trunk, TrunkSpec, of_size
 from compression_gap.shapes import ChunkShape, Loss
 from compression_gap.tokenizers.base import Tokenizer
 from compression_gap.training import LearningCost
@@ -46,8 +46,7 @@ class Diffusion(TrunkSpec, kind="diffusion"):
     @classmethod
     def sized(cls, size: Literal["S", "M", "L"]) -> Diffusion:
         """M and L of the paper, or S for one CPU core: gated, four actions a token, predicting the clean chunk."""
-        spec = super().sized(size)
-        return spec.replace(prediction="sample") if size == "S" else spec
+        return cls(prediction="sample" if size == "S" else "epsilon", **of_size(size))
 
     def cost(self, horizon: int) -> LearningCost:
         return LearningCost.of_transformer(self.width, self.layers, self.noise_draws * horizon)

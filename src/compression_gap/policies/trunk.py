@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -44,13 +44,6 @@ class TrunkSpec(PolicySpec):
         if self.patch < 1:
             raise ValueError(f"{type(self).__name__}.patch: expected at least 1, got {self.patch}")
 
-    @classmethod
-    def sized(cls, size: Literal["S", "M", "L"]) -> Self:
-        """M and L of the paper, or S for one CPU core: gated, four actions a token."""
-        width, layers, heads = SIZES[size]
-        small = size == "S"
-        return cls(width=width, layers=layers, heads=heads, gated=small, patch=4 if small else 1)
-
     def cost(self, horizon: int) -> LearningCost:
         return LearningCost.of_transformer(self.width, self.layers, horizon)
 
@@ -62,6 +55,13 @@ class TrunkSpec(PolicySpec):
             raise ValueError(
                 f"{type(self).__name__}.patch: expected a divisor of the horizon {shape.horizon}, got {self.patch}"
             )
+
+
+def of_size(size: Literal["S", "M", "L"]) -> dict[str, Any]:
+    """Settings of M and L of the paper, or of S for one CPU core: gated, four actions a token."""
+    width, layers, heads = SIZES[size]
+    small = size == "S"
+    return {"width": width, "layers": layers, "heads": heads, "gated": small, "patch": 4 if small else 1}
 
 
 class Trunk(Policy):
