@@ -70,7 +70,7 @@ def cache(size):
     same = policy.write(condition, uniform).ids == without_cache(policy, condition, uniform)
     with_it, without = best(lambda: policy.write(condition, uniform), lambda: without_cache(policy, condition, uniform))
     print(
-        f"{size}  50 rows write {uniform.shape[1]} tokens in {with_it:.1f} ms with the cache, {without:.1f} ms without: "
+        f"{size}  50 rows write {uniform.shape[1]} tokens in {with_it:.1f} ms with the cache, {without:.1f} without: "
         f"{without / with_it:.2f} times as long; {same.float().mean():.1%} of the ids are equal"
     )
 

@@ -229,5 +229,5 @@ class AutoregressivePolicy(Policy):
         best, ids = logits.topk(min(self.spec.top_k, logits.shape[1]))
         below = (best / self.spec.temperature).softmax(1).cumsum(1)[:, :-1]
         place = (below <= uniform[:, None]).sum(1, keepdim=True)
-        last = best.isfinite().sum(1, keepdim=True) - 1  # rounding must not lead to an id that cannot follow
+        last = (best != -torch.inf).sum(1, keepdim=True) - 1  # rounding must not lead to an id that cannot follow
         return ids.gather(1, place.minimum(last))[:, 0]
