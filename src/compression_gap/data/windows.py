@@ -110,7 +110,7 @@ class Windows:
         """The batch of a training step: a new shuffle every epoch, and each time any of a window's crops, depending on
         nothing but the arguments."""
         epoch, place = np.divmod(np.arange(step * size, (step + 1) * size), len(self))
-        windows = np.array([_shuffle(len(self), seed, int(e))[p] for e, p in zip(epoch, place, strict=True)])
+        windows = np.concatenate([_shuffle(len(self), seed, int(e))[place[epoch == e]] for e in np.unique(epoch)])
         crop = np.random.default_rng(seed_of(seed, step, "crop")).integers(self.crops, size=size)
         return self.at(windows, epoch, crop)
 
