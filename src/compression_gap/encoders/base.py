@@ -39,9 +39,13 @@ class Encoder(nn.Module, ABC):
         frames["stamp"] [N, 3] = (episode, step, epoch) alone, so equal stamps mean equal noise."""
 
     def look(self, frames: Mapping[str, Tensor], crop: int) -> Float[Tensor, "N K F"]:
-        """Features of one of the spec's `crops`: number 0 is the central one, as in `encode`; the others lie at places
-        drawn from torch's global generator, which the caller seeds."""
-        assert crop == 0, f"{type(self).__name__} knows one crop"
+        """Features of N frames through one of a frozen encoder's crops (`EncoderSpec.crops`). Crop 0 is the central one
+        and equals `encode`; crops 1, 2, ... lie at places drawn from torch's global generator, which the caller seeds.
+
+        Raises ValueError if it has no such crop.
+        """
+        if crop != 0:
+            raise ValueError(f"{type(self).__name__} has one crop, the central one, number 0; got crop {crop}")
         return self.encode(frames)
 
     def loss(self, frames: Mapping[str, Tensor]) -> Loss:
@@ -92,12 +96,12 @@ class EncoderSpec(Spec, family="encoders"):
 
     @property
     def crops(self) -> int:
-        """How many crops of a frame a frozen encoder stores the features of."""
+        """Crops of a frame whose features are stored, the central one among them; 1 for encoders that do not crop."""
         return 1
 
     @property
     def stored(self) -> Literal["float32", "bfloat16"]:
-        """How a frozen encoder's features are stored."""
+        """How features of a frozen encoder are kept."""
         return "float32"
 
     @property
