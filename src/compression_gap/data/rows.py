@@ -25,10 +25,12 @@ class Rows:
         places = (addresses - addresses[nearest]) // self.dtype.itemsize
         starts = [place + size * np.arange(len(part)) for place, part in zip(places, parts, strict=True)]
         self._starts = np.concatenate(starts) if chosen is None else np.concatenate(starts)[chosen]
-        # All of memory from the lowest array on, as a row that begins at every number. Where rows begin is known, so no
-        # other is ever touched, and numpy gathers rows of all arrays at once: a loop over them takes twice as long.
-        last = int(self._starts.max(initial=-1))
-        self._memory = as_strided(parts[nearest], (last + 1, size), (self.dtype.itemsize,) * 2, writeable=False)
+        # All of memory from the lowest array on, as pieces of a row's length, one beginning at every number. Where rows
+        # begin is known, so no other piece is touched, and numpy gathers the rows of all arrays at once: a loop over
+        # them takes twice as long.
+        last, number = int(self._starts.max(initial=-1)), self.dtype.itemsize
+        pieces = as_strided(parts[nearest], (last + 1, size), (number, number), writeable=False)
+        self._pieces = pieces.view(np.dtype((np.void, size * number)))[:, 0]
         self.shape = (len(self._starts), *parts[0].shape[1:])
 
     def __len__(self) -> int:
@@ -36,4 +38,4 @@ class Rows:
 
     def __getitem__(self, numbers: Int[np.ndarray, "*shape"]) -> np.ndarray:
         """Copies of some rows, [*shape, ...]. Raises IndexError if there is no such row."""
-        return self._memory[self._starts[numbers]].reshape(*numbers.shape, *self.shape[1:])
+        return self._pieces[self._starts[numbers]].view(self.dtype).reshape(*numbers.shape, *self.shape[1:])
