@@ -222,8 +222,7 @@ def test_features_tell_how_far_they_are(store: Store, drawings):
     job = Features(Lens(crops=2), None, drawings[0])
     run_here(job, store, "cpu", lambda fraction, text: told.append((fraction, text)))
     frames = job.load(store).shape[1]
-    first, second = 0, ENCODING_BATCH
-    done = [first, second, frames, frames + second]
+    done = [0, ENCODING_BATCH, frames, frames + ENCODING_BATCH]
     assert told[1:] == [(n / (2 * frames), f"{n} of {2 * frames} looks") for n in done]
 
 
@@ -280,8 +279,7 @@ def test_training_sees_stored_crops_and_what_is_held_out_the_central_one(
     assert set(crop_of(batch_at(0))) == {0, 1, 2}
     assert all(set(crop_of(batch)) == {0} for batch in held_out)
     assert batch_at(0).observation["features"].dtype == (torch.bfloat16 if stored == "bfloat16" else torch.float32)
-    training = window_frames(demos, demos.rows(held_out=False), 2, 1)
-    central = whole[0, training].reshape(-1, 3)
+    central = whole[0, window_frames(demos, demos.rows(held_out=False), 2, 1)].reshape(-1, 3)
     np.testing.assert_allclose(agent.standardise_features.mean, central.mean(0), rtol=1e-4)
 
 
