@@ -91,7 +91,7 @@ class VisionModel(nn.Module):
         picture is resized to it, bicubic for every model."""
         images, options = list(pictures.cpu().numpy()), {}
         if self.image_size is not None:
-            images = [_resized(image, self.image_size) for image in images]
+            images = [resized(image, self.image_size) for image in images]
             options = {"do_resize": False, "do_center_crop": False}
         given = self.prepare(images=images, return_tensors="pt", input_data_format="channels_last", **options)
         pixels = given.get("pixel_values")
@@ -157,7 +157,8 @@ class VisionModel(nn.Module):
         return ValueError(f"Pretrained.model: {self.name} ({type(self.model).__name__}) {what}")
 
 
-def _resized(image: UInt8[np.ndarray, "side side 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+def resized(image: UInt8[np.ndarray, "side side 3"], size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """A picture in another size, bicubic and antialiased, as transformers' processors resize."""
     from PIL import Image
 
     return np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC))
