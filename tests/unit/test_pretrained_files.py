@@ -120,7 +120,7 @@ def test_a_folder_that_lacks_a_file(file: str, tmp_path: Path):
 
 
 def test_weights_of_another_architecture(tmp_path: Path):
-    shutil.copy(Path(tiny_models.dinov2(tmp_path / "dinov2", 28)) / WEIGHTS, tiny_models.vit(tmp_path / "vit"))
+    shutil.copy(Path(tiny_models.resnet(tmp_path / "resnet")) / WEIGHTS, tiny_models.vit(tmp_path / "vit"))
     with pytest.raises(ValueError, match=r"\(ViTModel\) needs weights that its files do not hold: \d+ of \d+, as "):
         Pretrained(str(tmp_path / "vit")).build(LEGEND)
 
