@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.shapes import Loss
-from compression_gap.tokenizers.base import Tokenizer
+from compression_gap.tokenizers.base import Tokenizer, Tokens
 
 
 class TokenModel(nn.Module):
@@ -18,11 +18,16 @@ class TokenModel(nn.Module):
 
     Its cross-entropy on held-out codes bounds their entropy from above in expectation, whatever the model; it
     overestimates by the model's divergence from the truth (Cover & Thomas 2006, theorem 5.4.3).
+    Where codes have different lengths, that a code ends is part of its length in bits; padding is not.
     """
 
     def __init__(self, spec: Autoregressive, tokenizer: Tokenizer) -> None:
         super().__init__()
         self.policy = spec.build(tokenizer.shape, 1, 1, tokenizer)
+
+    def ids(self, tokens: Tokens) -> Int[Tensor, "N L"]:
+        """Codes with their end marks, as `loss` and `bits` take them."""
+        return self.policy.marked(tokens)
 
     def loss(self, ids: Int[Tensor, "B L"]) -> Loss:
         """Cross-entropy in bits a code."""

@@ -27,7 +27,10 @@ Decoding = Literal["greedy", "sampled"]
 
 @dataclass
 class Sampled:
-    """Chunks that a policy drew, in the suite's units; a row whose code could not be decoded is marked invalid."""
+    """Chunks that a policy drew, in the suite's units.
+
+    A row whose code could not be decoded is marked invalid, and its chunk is NaN: nobody takes it for an action.
+    """
 
     chunk: Float[Tensor, "B T D"]
     valid: Bool[Tensor, " B"]
