@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code: 0, 1 if jobs failed, 2 for bad input, 130 after Ctrl-C."""
     parser = arguments()
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command not in ("try", "collect", "export", "evaluate"):
+    if rest and args.command not in ("try", "collect", "export", "evaluate", "tokenizers"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         answer = call(args, rest)
@@ -69,6 +69,9 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
             return commands.import_files(args.files, args.store)
         case "export":
             return commands.export_files(selection(args, rest), args.out, args.store, args.workers, quiet=args.json)
+        case "tokenizers":
+            chunks = (args.horizon, args.stride, args.store, args.workers)
+            return commands.compare_tokenizers(selection(args, rest), args.tokenizer, *chunks, quiet=args.json)
         case "list":
             return commands.listing(args.what)
         case _:
@@ -164,6 +167,17 @@ def arguments() -> argparse.ArgumentParser:
     collecting(export)
     export.add_argument("--format", choices=("libero-hdf5",), default="libero-hdf5", help="default: libero-hdf5")
     export.add_argument("--out", type=Path, default=Path("exported"), metavar="DIR", help="default: ./exported")
+
+    text = "Measure action tokenizers side by side: bits, error, robustness, speed. Settings of the suite follow"
+    tokenizers = command("tokenizers", text)
+    collecting(tokenizers)
+    tokenizers.add_argument("--horizon", type=count, default=16, metavar="T", help="actions a chunk (default: 16)")
+    tokenizers.add_argument(
+        "--stride", type=count, default=4, metavar="N", help="a chunk at every N steps (default: 4)"
+    )
+    text = "measure this one (repeatable), from its small size on (default: one of every kind that needs no files)"
+    kind = "KIND:field=value,..."
+    tokenizers.add_argument("--tokenizer", action="append", default=[], metavar=kind, help=text)
 
     listing = command("list", "List the parts that a cell can be made of, with their settings, or the studies.")
     what = ("suites", "encoders", "tokenizers", "policies", "studies")

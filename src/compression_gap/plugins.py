@@ -53,6 +53,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "videos": "pipeline.jobs:Videos",
         "replay": "pipeline.jobs:Replay",
         "token_bits": "pipeline.jobs:TokenBits",
+        "modelability": "pipeline.jobs:Modelability",
+        "tokenizer_quality": "pipeline.jobs:TokenizerQuality",
         "pose_error": "pipeline.jobs:PoseError",
     },
 }

@@ -8,11 +8,13 @@ from compression_gap.commands.files import export_files, import_files
 from compression_gap.commands.parts import listing
 from compression_gap.commands.store import status
 from compression_gap.commands.study import forecast, report, run_study
+from compression_gap.commands.tokenizers import compare_tokenizers
 
 __all__ = [
     "Answer",
     "Selection",
     "collect",
+    "compare_tokenizers",
     "evaluate",
     "export_files",
     "forecast",

@@ -3,7 +3,7 @@
 Demonstrations -> Drawings -> TrainedEncoder -> PoseError
        |              '-----------.- Features -.
        '-> TrainedTokenizer ------'------------+-> TrainedAgent -> Evaluation
-                '-> Replay, TokenBits
+                '-> Replay, Modelability, TokenBits -> TokenizerQuality
 
 Recording -> RecordedDemonstrations take the place of Demonstrations where people's are imitated; LiberoHdf5 exports.
 """
@@ -14,6 +14,7 @@ from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEn
 from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
 from compression_gap.pipeline.jobs.recording import LiberoHdf5, RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
+from compression_gap.pipeline.jobs.tokenizer_quality import Modelability, TokenizerQuality
 
 __all__ = [
     "EPISODES",
@@ -23,11 +24,13 @@ __all__ = [
     "Evaluation",
     "Features",
     "LiberoHdf5",
+    "Modelability",
     "PoseError",
     "RecordedDemonstrations",
     "Recording",
     "Replay",
     "TokenBits",
+    "TokenizerQuality",
     "TrainedAgent",
     "TrainedEncoder",
     "TrainedTokenizer",
