@@ -56,9 +56,10 @@ def test_a_shorter_code_has_an_end_mark_and_padding_and_a_full_one_ends_by_itsel
 
 def test_probabilities_of_all_codes_of_all_lengths_sum_to_one():
     policy = built()
-    codes = tokens(*(code for length in range(7) for code in itertools.product(range(3), repeat=length)))
+    codes = tokens(*(code for length in range(1, 7) for code in itertools.product(range(3), repeat=length)))
     with torch.no_grad():
-        log_prob = policy.log_prob(torch.randn(1, 2, 5).expand(len(codes.ids), -1, -1), policy.marked(codes))
+        ids = torch.cat([policy.marked(codes), torch.tensor([[END, *[PADDING] * 5]])])  # and that there is no token
+        log_prob = policy.log_prob(torch.randn(1, 2, 5).expand(len(ids), -1, -1), ids)
     assert log_prob.sum(1).exp().sum().item() == pytest.approx(1, abs=1e-4)
 
 
@@ -192,6 +193,18 @@ def test_code_length_counts_the_end_and_not_the_padding():
     assert model.bits(ids) == pytest.approx(1, abs=0.05)
     assert sum_of_marginals(ids.repeat(2000, 1).numpy()) == pytest.approx(1 + 1 + 1, abs=0.01)
     assert utilisation(ids.numpy(), 3) == pytest.approx((2 / 3 + 1 / 3) / 2)
+
+
+def test_a_chunk_without_a_code_teaches_nothing():
+    policy, condition = built(), torch.randn(2, 2, 5)
+    marked = policy.marked(tokens((2, 0), ()))
+    assert marked[1].tolist() == [PADDING] * 6
+    both, one = policy.loss(condition, marked), policy.loss(condition[:1], marked[:1])
+    torch.testing.assert_close(both.total, one.total)
+    torch.testing.assert_close(both.parts["bits_per_chunk"], one.parts["bits_per_chunk"])
+    assert policy.loss(condition[1:], marked[1:]).total == 0
+    model = TokenModel(SMALL, policy.tokenizer)
+    assert model.bits(marked) == pytest.approx(model.bits(marked[:1]))
 
 
 def test_nominal_bits_count_codes_of_all_lengths():

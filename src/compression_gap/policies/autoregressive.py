@@ -124,7 +124,8 @@ class AutoregressivePolicy(Policy):
         return self.marked(self.tokenizer.encode(chunk))
 
     def marked(self, tokens: Tokens) -> Int[Tensor, "N L"]:
-        """Codes of up to `max_tokens` (L) ids; behind a shorter one stand the end mark V and then padding, -1.
+        """Codes of up to `max_tokens` (L) ids; behind a shorter one stand the end mark V and then padding, -1. A chunk
+        that has no code is padding altogether.
 
         Raises ValueError if a code is shorter and the tokenizer does not say that its codes vary in length.
         """
@@ -138,13 +139,14 @@ class AutoregressivePolicy(Policy):
             return tokens.ids
         ids = functional.pad(tokens.ids, (0, longest - tokens.ids.shape[1]))
         place = torch.arange(longest, device=ids.device)
-        return ids.where(place < length, PADDING).where(place != length, self.tokenizer.vocab_size)
+        ends = (place == length) & (length > 0)
+        return ids.where(place < length, PADDING).where(~ends, self.tokenizer.vocab_size)
 
     def loss(self, condition: Float[Tensor, "B C F"], targets: Int[Tensor, "B L"]) -> Loss:
         """Cross-entropy of the chunks' codes, in nats a token; `parts` has it in bits a chunk."""
-        nats = -self.log_prob(condition, targets)
-        bits = nats.detach().sum(1).mean() / math.log(2)
-        return Loss(nats.sum() / (targets != PADDING).sum(), {"bits_per_chunk": bits})
+        nats, tokens = -self.log_prob(condition, targets), (targets != PADDING).sum(1)
+        bits = nats.detach().sum(1).sum() / (tokens > 0).sum().clamp(min=1) / math.log(2)
+        return Loss(nats.sum() / tokens.sum().clamp(min=1), {"bits_per_chunk": bits})
 
     def log_prob(self, condition: Float[Tensor, "B C F"], ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L"]:
         """Natural logarithm of the probability of every token given those before it; in bits: divide by -ln 2.
@@ -154,7 +156,7 @@ class AutoregressivePolicy(Policy):
         """
         length = ids.shape[1]
         if self.tokenizer.varies:
-            length = int((ids != PADDING).sum(1).max())  # no work on places that are padding in every row
+            length = max(1, int((ids != PADDING).sum(1).max()))  # no work on what is padding in every row
         before = ids[:, : length - 1].clamp(0, self.tokenizer.vocab_size - 1)
         begin = self.begin.expand(len(ids), 1, -1)
         inputs = torch.cat([begin, self.vocabulary.embed(before)], dim=1) + self.position[:length]
@@ -229,5 +231,5 @@ class AutoregressivePolicy(Policy):
         best, ids = logits.topk(min(self.spec.top_k, logits.shape[1]))
         below = (best / self.spec.temperature).softmax(1).cumsum(1)[:, :-1]
         place = (below <= uniform[:, None]).sum(1, keepdim=True)
-        last = best.isfinite().sum(1, keepdim=True) - 1  # rounding must not lead to an id that cannot follow
+        last = (best != -torch.inf).sum(1, keepdim=True) - 1  # rounding must not lead to an id that cannot follow
         return ids.gather(1, place.minimum(last))[:, 0]

@@ -59,8 +59,8 @@ class Policy(nn.Module, ABC):
     ) -> Sampled:
         """One chunk a row. Each row draws from its own generator, so results do not depend on who shares the batch.
 
-        "sampled" draws as the spec says; "greedy" takes the most probable code and draws nothing. Policies without
-        codes treat both alike.
+        "sampled" draws as the spec says; "greedy" takes the most probable code and draws nothing (but where the spec
+        says that a code which cannot be decoded is drawn anew). Policies without codes treat both alike.
         """
 
 
