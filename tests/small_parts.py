@@ -10,6 +10,7 @@ from compression_gap.shapes import ChunkShape
 SHAPE = ChunkShape(horizon=6, actions=3)
 SMALL = {
     "oat": {"tokens": 3, "levels": (5, 3), "width": 16, "head_width": 8, "encoder_layers": 1, "decoder_layers": 1},
+    "fast": {"vocabulary": 256},
     "diffusion": {"width": 16, "layers": 1, "heads": 2},
     "autoregressive": {"width": 16, "layers": 1, "heads": 2},
     "tabletop": {"image_size": 32},

@@ -25,6 +25,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "tokenizers": {
         "oat": "tokenizers.oat:Oat",
         "binning": "tokenizers.binning:Binning",
+        "fast": "tokenizers.fast:Fast",
     },
     "policies": {
         "diffusion": "policies.diffusion:Diffusion",
