@@ -26,6 +26,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "oat": "tokenizers.oat:Oat",
         "binning": "tokenizers.binning:Binning",
         "fast": "tokenizers.fast:Fast",
+        "quest": "tokenizers.quest:Quest",
+        "rvq": "tokenizers.rvq:Rvq",
+        "hub": "tokenizers.hub:Hub",
     },
     "policies": {
         "diffusion": "policies.diffusion:Diffusion",

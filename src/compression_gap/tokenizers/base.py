@@ -78,7 +78,7 @@ class Tokenizer(nn.Module, ABC):
     def decode(self, tokens: Tokens) -> Decoded:
         """Chunks in the suite's units. If `ordered`, `tokens.length` may be any prefix length from 1 on."""
 
-    def following(self, ids: Int[Tensor, "B l"]) -> Bool[Tensor, "B V+1"]:
+    def following(self, ids: Int[Tensor, "B l"]) -> Bool[Tensor, "B {self.vocab_size}+1"]:
         """Which ids may come after the first l (0 .. max_tokens) ids of unfinished codes; in the last column, whether
         the code may end there.
 
@@ -105,6 +105,11 @@ class TokenizerSpec(Spec, family="tokenizers"):
     def learned(self) -> bool:
         """Whether it has weights to train."""
         return False
+
+    @property
+    def repeats(self) -> bool:
+        """Whether what was read back is written by the same code again, for every chunk. Closed-form codes do so."""
+        return not self.learned
 
     def cost(self, horizon: int) -> LearningCost:
         """What training it on chunks of that many actions takes; told without building it."""

@@ -127,8 +127,8 @@ class BytePairs:
         self, ids: Int[np.ndarray, " M"], lengths: Int[np.ndarray, " N"], n: int
     ) -> tuple[Int[np.ndarray, "N n"], Bool[np.ndarray, " N"]]:
         """The strings of ids that stand one after the other, and which ids wrote exactly n characters (others are 0)."""
-        counts = self.count[ids]
-        stream = self.bytes[spans(self.first[ids], counts)].astype(np.int64)
+        counts = self.count.take(ids)
+        stream = self.bytes.take(spans(self.first.take(ids), counts)).astype(np.int32)
         row = np.repeat(np.repeat(np.arange(len(lengths)), lengths), counts)
         following = np.append(stream[1:], 0)
         together = np.append(row[1:] == row[:-1], False)
@@ -136,15 +136,15 @@ class BytePairs:
         start = (stream < 0x80) | lead
         broken = ~(start | tail) | (lead != (is_tail(following) & together))
         broken |= tail & np.append(True, ~(lead & together)[:-1])
-        exact = np.bincount(row[start], minlength=len(lengths)) == n
+        exact = np.bincount(row.take(np.flatnonzero(start)), minlength=len(lengths)) == n
         exact[row[broken]] = False
         character = np.where(lead, (stream & 0x1F) << 6 | following & 0x3F, stream)
         codes = np.zeros((len(lengths), n), dtype=np.int64)
-        codes[exact] = character[start & exact[row]].reshape(-1, n)
+        codes[exact] = character.take(np.flatnonzero(start & exact.take(row))).reshape(-1, n)
         return codes, exact
 
 
-def alternate(places: Int[np.ndarray, " P"]) -> Int[np.ndarray, " P"]:
+def alternate(places: Int[np.ndarray, " P"]) -> Int[np.ndarray, " Q"]:
     """Of places in a row the first, the third and so on: the pairs between them overlap with these."""
     number = np.arange(len(places))
     begin = np.append(True, np.diff(places) != 1)[: len(places)]

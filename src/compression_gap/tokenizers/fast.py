@@ -159,7 +159,7 @@ class FastTokenizer(Tokenizer):
         scaled = torch.einsum("kt,bkd->btd", self.cosines, frequencies)
         return Decoded(self.scaling.inverse(scaled.float()), torch.from_numpy(exact).to(tokens.ids.device))
 
-    def following(self, ids: Int[Tensor, "B l"]) -> Bool[Tensor, "B V+1"]:
+    def following(self, ids: Int[Tensor, "B l"]) -> Bool[Tensor, "B {self.vocab_size}+1"]:
         """Ids whose characters fit into the T * D coefficients and leave a rest that others can fill; the end exactly
         when the coefficients are all there, and after ids that cannot be completed."""
         self.known()

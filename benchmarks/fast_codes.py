@@ -1,6 +1,6 @@
 """FAST's codes on one core: chunks a second, against the published algorithm chunk by chunk with the same vocabulary.
 
-    OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 python benchmarks/tokenizers.py
+    OMP_NUM_THREADS=1 RAYON_NUM_THREADS=1 python benchmarks/fast_codes.py
 
 The published algorithm is written out here as `physical-intelligence/fast` does it (arXiv 2501.09747, algorithm 1).
 Expected at least 5 times as many chunks a second, the same ids, and chunks equal up to rounding.
