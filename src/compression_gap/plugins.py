@@ -25,6 +25,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "tokenizers": {
         "oat": "tokenizers.oat:Oat",
         "binning": "tokenizers.binning:Binning",
+        "fast": "tokenizers.fast:Fast",
+        "quest": "tokenizers.quest:Quest",
+        "rvq": "tokenizers.rvq:Rvq",
+        "hub": "tokenizers.hub:Hub",
     },
     "policies": {
         "diffusion": "policies.diffusion:Diffusion",
