@@ -38,6 +38,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "cell": "pipeline.cell:Cell",
         "method": "pipeline.cell:Method",
         "rollouts": "rollout:Rollouts",
+        "probing": "measures.encoder_probe:Probing",
     },
     "jobs": {
         "demonstrations": "pipeline.jobs:Demonstrations",
@@ -54,6 +55,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "replay": "pipeline.jobs:Replay",
         "token_bits": "pipeline.jobs:TokenBits",
         "pose_error": "pipeline.jobs:PoseError",
+        "action_denoisers": "pipeline.jobs:ActionDenoisers",
+        "encoder_quality": "pipeline.jobs:EncoderQuality",
     },
 }
 

@@ -24,9 +24,10 @@ class ClusterMean:
 
 
 def cluster_mean(values: Float[np.ndarray, "seeds N"], demonstration: Int[np.ndarray, " N"]) -> ClusterMean:
-    """Percentile bootstrap over demonstrations and, where there are several, probe seeds, with the same draws every time.
+    """The mean, with a percentile bootstrap over demonstrations and, where there are several, probe seeds.
 
-    Davison & Hinkley 1997, section 3.8. Raises ValueError if there is only one demonstration.
+    Whole clusters are drawn, always the same (Davison & Hinkley 1997, section 3.8).
+    Raises ValueError if there is only one demonstration.
     """
     _, cluster = np.unique(demonstration, return_inverse=True)
     count = int(cluster.max()) + 1

@@ -21,6 +21,7 @@ LOWEST = -9.0
 """Log-SNR below which what is left is told by its slope: 0.002 bits for a chunk of total variance 22."""
 WAVES = 8  # sines and cosines of the log-SNR that the network is shown
 SMALLEST_VARIANCE = 1e-12  # of a direction in which chunks do not vary
+VALIDATION_DRAWS = 16
 CHOSEN = "chosen.safetensors"
 
 
@@ -35,7 +36,7 @@ class Rows:
     context: Float[Tensor, "N C"]
     """Further numbers of unit size; a single 0 for a denoiser that is told nothing."""
 
-    def at(self, rows: np.ndarray | slice) -> Rows:
+    def at(self, rows: np.ndarray | Tensor | slice) -> Rows:
         """Some of them."""
         return Rows(self.chunk[rows], self.mean[rows], self.context[rows])
 
@@ -78,9 +79,7 @@ class Denoiser(nn.Module):
         with torch.no_grad():
             self.log_variance.copy_(values.log())
 
-    def forward(
-        self, noisy: Float[Tensor, "B A"], log_snr: Float[Tensor, " B"], rows: Rows
-    ) -> Float[Tensor, "B A"]:
+    def forward(self, noisy: Float[Tensor, "B A"], log_snr: Float[Tensor, " B"], rows: Rows) -> Float[Tensor, "B A"]:
         """The noise in `noisy`, as far as it can be told."""
         signal, noise = torch.sigmoid(log_snr).sqrt()[:, None], torch.sigmoid(-log_snr).sqrt()[:, None]
         variance, told = self.log_variance.exp(), self.read(rows.context)
@@ -136,7 +135,7 @@ def train_denoiser(
     losses = []
     for candidate in candidates:
         denoiser.load_state_dict(candidate)
-        losses.append(_loss_of_many_draws(denoiser, validation))
+        losses.append(loss_of_many_draws(denoiser, validation))
     denoiser.load_state_dict(candidates[int(np.argmin(losses))])
     save_tensors(denoiser.state_dict(), folder / CHOSEN)
     for file in files:
@@ -145,7 +144,7 @@ def train_denoiser(
 
 
 @torch.no_grad()
-def _loss_of_many_draws(denoiser: Denoiser, rows: Rows) -> float:
-    """With the same draws every time."""
+def loss_of_many_draws(denoiser: Denoiser, rows: Rows) -> float:
+    """The loss in bits a chunk, as the integral has it, with the same draws every time."""
     torch.manual_seed(seed_of("validation draws"))
-    return sum(denoiser.loss(rows).total.item() for _ in range(16)) / 16
+    return sum(denoiser.loss(rows).parts["bits"].item() for _ in range(VALIDATION_DRAWS)) / VALIDATION_DRAWS

@@ -72,7 +72,9 @@ class ActionBits:
         """
         same = np.array_equal(self.demonstration, other.demonstration) and self.sigma == other.sigma
         if not same or self.recalibrated.shape != other.recalibrated.shape:
-            raise ValueError("bits can be compared only on the same chunks, at the same sigma, with as many probe seeds")
+            raise ValueError(
+                "bits can be compared only on the same chunks, at the same sigma, with as many probe seeds"
+            )
         return cluster_mean(self.recalibrated - other.recalibrated, self.demonstration)
 
 

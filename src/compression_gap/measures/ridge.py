@@ -28,9 +28,7 @@ class Ridge:
         return (inputs.double() @ self.weights.double() + self.offset.double()).float()
 
 
-def fit_ridge(
-    inputs: Float[Tensor, "N F"], targets: Float[Tensor, "N Y"], demonstration: Int[Tensor, " N"]
-) -> Ridge:
+def fit_ridge(inputs: Float[Tensor, "N F"], targets: Float[Tensor, "N Y"], demonstration: Int[Tensor, " N"]) -> Ridge:
     """Fits standardised `inputs`; each target takes the penalty with the least error on left-out demonstrations.
 
     Raises ValueError if there is only one demonstration.
