@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code: 0, 1 if jobs failed, 2 for bad input, 130 after Ctrl-C."""
     parser = arguments()
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command not in ("try", "collect", "export", "evaluate"):
+    if rest and args.command not in ("try", "collect", "encoders", "export", "evaluate"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         answer = call(args, rest)
@@ -65,6 +65,9 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
         case "collect":
             stride = None if args.no_pictures else args.stride
             return commands.collect(selection(args, rest), stride, args.store, args.workers, quiet=args.json)
+        case "encoders":
+            run_with = (args.store, args.workers, args.device)
+            return commands.encoders(selection(args, rest), args.encoder, *run_with, quiet=args.json)
         case "import":
             return commands.import_files(args.files, args.store)
         case "export":
@@ -116,13 +119,17 @@ def arguments() -> argparse.ArgumentParser:
         text = "film the first N episodes of every task and cell as mp4 (needs the extra `video`)"
         parser.add_argument("--videos", type=count, default=0, metavar="N", help=text)
 
-    def collecting(parser: argparse.ArgumentParser) -> None:
+    def selecting(parser: argparse.ArgumentParser, episodes: int) -> None:
         parser.add_argument("suite", metavar="SUITE", help="tabletop, libero_10, libero_object, libero_spatial, ...")
         parser.add_argument("--tasks", type=int, nargs="+", metavar="N", help="only these (default: all)")
-        parser.add_argument("--episodes", type=count, default=50, metavar="N", help="attempts a task (default: 50)")
+        text = f"attempts a task (default: {episodes})"
+        parser.add_argument("--episodes", type=count, default=episodes, metavar="N", help=text)
         text = "fixed: those that the suite sets apart for demonstrations (default); random: seeded random resets"
         parser.add_argument("--initial-states", default="fixed", metavar="NAME", help=text)
         stored(parser)
+
+    def collecting(parser: argparse.ArgumentParser) -> None:
+        selecting(parser, episodes=50)
         workers(parser)
 
     study = "name of a study (cgap list studies), or a .py file of your own with a function grid()"
@@ -155,6 +162,15 @@ def arguments() -> argparse.ArgumentParser:
     collecting(collect)
     collect.add_argument("--stride", type=count, default=1, metavar="N", help="draw every N-th frame (default: 1)")
     collect.add_argument("--no-pictures", action="store_true", help="only simulate")
+
+    text = (
+        "Measure what encoders tell about the next actions, in bits, and how exactly they see; suite settings follow."
+    )
+    telling = command("encoders", text)
+    selecting(telling, episodes=300)
+    text = "KIND or KIND:field=value,field=value; may be repeated (default: a ladder from random features to the state)"
+    telling.add_argument("--encoder", action="append", default=[], metavar="KIND", help=text)
+    running(telling)
 
     reading = command("import", "Put people's demonstrations in LIBERO's HDF5 files into the store.")
     reading.add_argument("files", type=Path, nargs="+", metavar="FILE", help="<task>_demo.hdf5")

@@ -4,6 +4,7 @@ from compression_gap.commands.agent import evaluate
 from compression_gap.commands.answer import Answer
 from compression_gap.commands.cell import try_cell
 from compression_gap.commands.data import Selection, collect
+from compression_gap.commands.encoders import encoders
 from compression_gap.commands.files import export_files, import_files
 from compression_gap.commands.parts import listing
 from compression_gap.commands.store import status
@@ -13,6 +14,7 @@ __all__ = [
     "Answer",
     "Selection",
     "collect",
+    "encoders",
     "evaluate",
     "export_files",
     "forecast",

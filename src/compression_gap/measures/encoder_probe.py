@@ -82,7 +82,8 @@ class Quality:
 
     actions: ActionBits
     interface: str
-    """Which way of using the features did better on validation demonstrations: "readout" or "features"."""
+    """Which way of using the features did better on validation demonstrations: "readout" or "features"; "none" where
+    a baseline without them did better still."""
     validation_bits: dict[str, float]
     """Bits of both, there."""
     linear_bits: float

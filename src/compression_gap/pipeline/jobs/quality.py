@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -178,6 +179,7 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
         nothing = [denoiser.to(context.device) for denoiser in self.actions.load(context.store)]
         pieces = context.folder / PIECES
         found = probe(features, units, data, nothing, self.actions.probing, pieces, context.report)
+        found = self._usable(context.store, found)
         actions = found.actions
         names = ("recalibrated", "difference", "pair", "demonstration")
         save_tensors({name: torch.from_numpy(getattr(actions, name)) for name in names}, context.folder / BITS)
@@ -195,6 +197,15 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
         }
         write_json(context.folder / SUMMARY, summary)
         shutil.rmtree(pieces)
+
+    def _usable(self, store: Store, found: Quality) -> Quality:
+        """Who reads features may also ignore them: the baseline's bits, if validation demonstrations prefer those."""
+        if self.baseline is None:
+            return found
+        told = json.loads((store.folder(self.baseline) / SUMMARY).read_text())
+        if max(found.validation_bits.values()) >= max(told["validation_bits"].values()):
+            return found
+        return dataclasses.replace(found, actions=self.baseline.bits(store), interface="none")
 
     def bits(self, store: Store) -> ActionBits:
         """Of every test chunk."""
