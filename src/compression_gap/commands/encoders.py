@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.text import Text
 
@@ -24,7 +25,7 @@ from compression_gap.encoders.blind import Blind
 from compression_gap.encoders.channel import Channel
 from compression_gap.encoders.state import State
 from compression_gap.encoders.supervised import Supervised
-from compression_gap.measures.encoder_probe import Probing
+from compression_gap.measures.encoder_probe import Probing, parts_of
 from compression_gap.pipeline.jobs import (
     SUMMARY,
     ActionDenoisers,
@@ -138,6 +139,7 @@ def _rungs(
     by_task = selection.jobs(suite, suite.build())
     demos = tuple(job for jobs in by_task.values() for job in jobs)
     count, protocol = selection.attempts, demos[0].protocol
+    parts_of(np.repeat(np.arange(len(by_task)), count))  # too few are refused before any is made
     actions = ActionDenoisers(demos, HORIZON, STRIDE, probing)
     blind = EncoderQuality(Blind(), None, (), actions)
 
@@ -156,11 +158,11 @@ def _rungs(
     ladder = [rung(name, spec) for name, spec in specs]
     name, spec = next(((name, spec) for name, spec in reversed(specs) if spec.sees), specs[-1])
     controls = [
-        Rung("no pictures", Blind(), None, blind, "what proprioception and the task's name tell by themselves"),
-        rung(f"{name}, shuffled", spec, "every window with the features of another", shuffled=True),
+        Rung("no pictures", Blind(), None, blind, "proprioception and task alone"),
+        rung("shuffled", spec, f"other windows' features of {name}", shuffled=True),
     ]
     if not any(isinstance(spec, State) for _, spec in specs):
-        controls.append(rung("state", State(), "the true state: what a perfect encoder would tell"))
+        controls.append(rung("state", State(), "what a perfect encoder would tell"))
     return [*ladder, *controls]
 
 
@@ -208,19 +210,20 @@ def _command(selection: Selection, typed: Sequence[str]) -> str:
 def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
     columns = ("encoder", ">parameters", ">pictures/s", ">width", ">error mm", ">degrees", ">bits beyond", ">in all")
     listed = plain_table(*columns, ">ms a step")
+    listed.columns[0].no_wrap = True
     for number, row in enumerate(told):
         if row["control"] and not told[number - 1]["control"]:
             listed.add_row("control arms", style="dim")
         speed = "" if row["pictures_per_second"] is None else f"{row['pictures_per_second']:,.0f}"
         listed.add_row(
-            row["name"] + ("" if row["converged"] else " !"),
+            row["name"],
             f"{row['parameters']:,}",
             speed,
             str(row["width"]),
             _interval(row["error_mm"]),
             _interval(row["error_degrees"]),
-            _interval(row["beyond"]),
-            _interval(row["bits"]),
+            "ignored" if row["interface"] == "none" else _interval(row["beyond"]),
+            _interval(row["bits"]) + ("" if row["converged"] else " !"),
             f"{1000 * row['training_step_seconds']:.1f}",
         )
     console.print(listed)
@@ -235,7 +238,7 @@ def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
     if not all(row["converged"] for row in told):
         lines.append("! denoiser not converged: more demonstrations (--episodes) would tell more bits.")
     if any(row["interface"] == "none" for row in told):
-        lines.append("A row of 0.0 [0.0, 0.0] beyond: the probe did better when it ignored the features.")
+        lines.append("ignored: the probe did better without the features, so they are worth 0 bits to it.")
     for line in lines:
         console.print(Text(line, style="dim"))
 

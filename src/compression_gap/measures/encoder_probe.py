@@ -105,7 +105,7 @@ def parts_of(task: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:
     if fewest < FEWEST:
         raise ValueError(
             f"bits need at least {FEWEST} demonstrations to test on, got {fewest} of {len(task)}: "
-            f"every {EVERY}th of a task is kept for that, so make at least {EVERY * FEWEST} successful ones"
+            f"of each task every {EVERY}th is kept for that, so make more (--episodes)"
         )
     return part
 

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from compression_gap.report.content import Measured
 from compression_gap.report.svg import Panel, legend, linear
 
+LETTER, LINE = 6.6, 15.0  # about the size of a letter of a label, in pixels
 KINDS = {  # what an encoder is shown: marker and style
     "reads pictures": ("circle", "s0"),
     "is shown the state": ("square", "s1"),
@@ -85,11 +86,26 @@ def figure(rows: Sequence[EncoderRow]) -> Markup:
         unsure = "" if row.converged else ", denoiser not converged"
         tip = f"{row.name}: {_plain(bits.value)} bits, {_plain(error.value)} mm{unsure}"
         panel.mark((error.value, bits.value), shape, style, tip)
-        right = x.fraction(error.value) < 0.6
-        at = panel.x(error.value) + (8 if right else -8)
-        panel.text(at, panel.y(bits.value) - 7, row.name, "note", "start" if right else "end")
+    for left, baseline, name in _labels(
+        [(panel.x(e.value), panel.y(b.value), row.name) for row, e, b in placed], panel
+    ):
+        panel.text(left, baseline, name, "note", "start")
     said = "; ".join(f"{row.name} {_plain(bits.value)} bits at {_plain(error.value)} mm" for row, error, bits in placed)
     return panel.svg(f"Bits beyond proprioception against pose error: {said}")
+
+
+def _labels(marks: Sequence[tuple[float, float, str]], panel: Panel) -> list[tuple[float, float, str]]:
+    """Where each name begins, in pixels: beside its mark, and below the names that are there already."""
+    written: list[tuple[float, float, str]] = []
+    for x, y, name in sorted(marks, key=lambda mark: mark[1]):
+        length = LETTER * len(name)
+        left = x + 9 if x + 9 + length < panel.right else x - 9 - length
+        baseline = y - 7
+        for other, line, text in written:
+            if left < other + LETTER * len(text) and other < left + length and baseline < line + LINE:
+                baseline = line + LINE
+        written.append((left, baseline, name))
+    return written
 
 
 def _ends(number: Measured) -> tuple[float, float]:
