@@ -44,6 +44,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "cell": "pipeline.cell:Cell",
         "method": "pipeline.cell:Method",
         "rollouts": "rollout:Rollouts",
+        "probing": "measures.encoder_probe:Probing",
     },
     "jobs": {
         "demonstrations": "pipeline.jobs:Demonstrations",
@@ -62,6 +63,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "modelability": "pipeline.jobs:Modelability",
         "tokenizer_quality": "pipeline.jobs:TokenizerQuality",
         "pose_error": "pipeline.jobs:PoseError",
+        "action_denoisers": "pipeline.jobs:ActionDenoisers",
+        "encoder_quality": "pipeline.jobs:EncoderQuality",
     },
 }
 

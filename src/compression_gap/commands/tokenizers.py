@@ -67,7 +67,7 @@ class Plan:
         return [job for job in (self.quality, self.given_state) if job is not None]
 
 
-def compare_tokenizers(
+def tokenizers(
     selection: Selection,
     names: Sequence[str],
     horizon: int,

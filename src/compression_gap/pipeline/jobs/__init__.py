@@ -5,6 +5,8 @@ Demonstrations -> Drawings -> TrainedEncoder -> PoseError
        '-> TrainedTokenizer ------'------------+-> TrainedAgent -> Evaluation
                 '-> Replay, Modelability, TokenBits -> TokenizerQuality
 
+Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too where the encoder sees.
+
 Recording -> RecordedDemonstrations take the place of Demonstrations where people's are imitated; LiberoHdf5 exports.
 """
 
@@ -12,6 +14,7 @@ from compression_gap.pipeline.jobs.agent import TrainedAgent
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
 from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
+from compression_gap.pipeline.jobs.quality import ActionDenoisers, EncoderQuality
 from compression_gap.pipeline.jobs.recording import LiberoHdf5, RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
 from compression_gap.pipeline.jobs.tokenizer_quality import Modelability, TokenizerQuality
@@ -19,8 +22,10 @@ from compression_gap.pipeline.jobs.tokenizer_quality import Modelability, Tokeni
 __all__ = [
     "EPISODES",
     "SUMMARY",
+    "ActionDenoisers",
     "Demonstrations",
     "Drawings",
+    "EncoderQuality",
     "Evaluation",
     "Features",
     "LiberoHdf5",
