@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from compression_gap import plugins
 from compression_gap.commands.answer import Answer, finish, plain_table, show_failures
 from compression_gap.commands.data import Selection
 from compression_gap.commands.encoder_costs import encoder_costs
+from compression_gap.commands.typed import settings
 from compression_gap.config import override, to_json
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.encoders.blind import Blind
@@ -109,15 +109,8 @@ def encoder_named(text: str) -> EncoderSpec:
 
     Raises ValueError with the closest name for an unknown kind or field, or a value of the wrong type.
     """
-    kind, _, settings = text.partition(":")
-    cls = plugins.find("encoders", kind)
-    leaves: dict[str, str] = {}
-    for setting in re.split(r",(?=\w+=)", settings) if settings else []:
-        name, equals, value = setting.partition("=")
-        if not equals:
-            raise ValueError(f"--encoder {text}: expected {kind}:field=value,field=value, got {setting!r}")
-        leaves[name] = value
-    return override(cls(), leaves)
+    kind, leaves = settings(text)
+    return override(plugins.find("encoders", kind)(), leaves)
 
 
 def default_ladder() -> list[tuple[str, EncoderSpec]]:

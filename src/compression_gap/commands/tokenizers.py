@@ -13,12 +13,11 @@ import numpy as np
 import polars as pl
 import torch
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from compression_gap import config, plugins
 from compression_gap.commands import typed
-from compression_gap.commands.answer import Answer, finish
+from compression_gap.commands.answer import Answer, finish, plain_table
 from compression_gap.commands.data import Selection
 from compression_gap.measures.attempts import write
 from compression_gap.measures.rate_distortion import Spectrum, gaussian_distortion
@@ -34,11 +33,12 @@ from compression_gap.pipeline.jobs import (
 from compression_gap.pipeline.jobs.data import read_demos, spread
 from compression_gap.pipeline.plan import PROBE
 from compression_gap.pipeline.run import Outcome
-from compression_gap.report.sheet import render
-from compression_gap.report.tokenizer_sheet import sheet, table
+from compression_gap.report.sheet import Sheet, render
+from compression_gap.report.tokenizer_sheet import bound_words, sheet
 from compression_gap.shapes import ChunkShape
 from compression_gap.store import Store
 from compression_gap.tokenizers.base import TokenizerSpec
+from compression_gap.tokenizers.hub import Hub
 from compression_gap.training import Training
 
 FEWEST_EPISODES = 10
@@ -107,10 +107,13 @@ def tokenizers(
         "failed": sum(row["failed"] is not None for row in rows),
         "seconds": round(outcome.seconds, 1),
     }
-    data |= _written(store, data)
+    page = sheet(data)
+    data |= _written(store, data, page)
 
     def show(console: Console) -> None:
-        _show(data, console)
+        _show(page, console)
+        console.print(Text(bound_words(rows), style="dim"))
+        console.print(Text(f"report: {data['report']}"), soft_wrap=True)
 
     return Answer(data, show, failed=bool(data["failed"]))
 
@@ -130,6 +133,8 @@ def _of_every_kind(shape: ChunkShape) -> dict[str, TokenizerSpec | str]:
     """One of every kind that needs no files, at its small size, or why it cannot be had here."""
     found: dict[str, TokenizerSpec | str] = {}
     for kind in plugins.kinds("tokenizers"):
+        if kind == Hub.kind:  # it wraps a file or a download of the user's choice
+            continue
         try:
             cls = plugins.find("tokenizers", kind)
             if typed.required(cls):
@@ -178,7 +183,8 @@ def _row(plan: Plan, store: Store, outcome: Outcome) -> dict[str, Any]:
         reasons += [errors[job.digest] for job in _chain(plan.jobs) if job.digest in errors]
         if store.has(plan.quality):
             row |= json.loads((store.folder(plan.quality) / SUMMARY).read_text())
-            row["speed"] = _speed(plan.quality.bits.tokenizer, store)
+            if row["failure"] is None:
+                row["speed"] = _speed(plan.quality.bits.tokenizer, store)
         if plan.given_state is not None and store.has(plan.given_state):
             told = json.loads((store.folder(plan.given_state) / SUMMARY).read_text())
             row["given_state_bits"] = told["code_length_bits"]
@@ -225,12 +231,12 @@ def _curve(rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
     return list(zip(CURVE_BITS.tolist(), errors.tolist(), strict=True))
 
 
-def _written(store: Store, data: dict[str, Any]) -> dict[str, str]:
+def _written(store: Store, data: dict[str, Any], sheet: Sheet) -> dict[str, str]:
     """Writes the page, and the numbers without the timings as Parquet; returns where."""
     folder = store.root / "reports"
     folder.mkdir(parents=True, exist_ok=True)
-    page, numbers = (folder / f"tokenizers_{data['name']}.{ending}" for ending in ("html", "parquet"))
-    page.write_text(render(sheet(data)), "utf-8")
+    page, numbers = (folder / f"tokenizers-{data['name']}.{ending}" for ending in ("html", "parquet"))
+    page.write_text(render(sheet), "utf-8")
     rows = [_flat({name: value for name, value in row.items() if name != "speed"}) for row in data["tokenizers"]]
     pl.DataFrame(rows, infer_schema_length=None).write_parquet(numbers)
     return {"report": str(page), "parquet": str(numbers)}
@@ -249,16 +255,11 @@ def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
-def _show(data: dict[str, Any], console: Console) -> None:
-    listed = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
-    listed.add_column("")
-    for row in data["tokenizers"]:
-        listed.add_column(Text(row["name"]), justify="right", overflow="fold")
-    for line in table(data["tokenizers"]):
+def _show(page: Sheet, console: Console) -> None:
+    listed = plain_table("", *(f">{name}" for name in page.heads))
+    for line in page.lines:
         listed.add_row(Text(line.label), *(Text(value) for value in line.values))
     console.print(listed)
-    for row in data["tokenizers"]:
-        for reason in (row["failed"], row.get("failure")):
-            if reason:
-                console.print(Text(f"{row['name']}: {reason}", style="red"), soft_wrap=True)
-    console.print(Text(f"report: {data['report']}"), soft_wrap=True)
+    for name, reason in page.failures:
+        console.print(Text(f"{name}: {reason}", style="red"), soft_wrap=True)
+    console.print(Text(page.lead, style="dim"))

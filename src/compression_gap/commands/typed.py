@@ -11,24 +11,33 @@ from compression_gap import config, plugins
 from compression_gap.config import Spec
 
 
+def settings(text: str) -> tuple[str, dict[str, str]]:
+    """Kind and settings of `KIND` or `KIND:field=value,field=value`.
+
+    Raises ValueError if something else stands there.
+    """
+    kind, _, rest = text.partition(":")
+    leaves: dict[str, str] = {}
+    for setting in re.split(r",(?=\w+=)", rest) if rest else []:
+        name, equals, value = setting.partition("=")
+        if not equals:
+            raise ValueError(f"{text}: expected {kind}:field=value,field=value, got {setting!r}")
+        leaves[name] = value
+    return kind, leaves
+
+
 def part(family: str, text: str) -> Spec:
-    """The part that `KIND` or `KIND:field=value,field=value` names; what is not said is as in `small_size`.
+    """The part that is typed; what is not said is as in `small_size`.
 
     Raises ValueError with the closest name for an unknown kind or field, and for a value of the wrong type.
     """
-    kind, _, settings = text.partition(":")
+    kind, leaves = settings(text)
     cls = plugins.find(family, kind)
-    values: dict[str, Any] = {}
-    for setting in re.split(r",(?=\s*\w+=)", settings) if settings else []:
-        name, equals, value = setting.strip().partition("=")
-        if not equals:
-            raise ValueError(f"{text}: expected KIND:field=value,field=value, got {setting!r}")
-        config.check_field(cls, name, text)
-        values[name] = _value(value)
     if not required(cls):
-        small = small_size(cls)
-        values = {field.name: getattr(small, field.name) for field in dataclasses.fields(cls)} | values
-    return config.construct(cls, values, text)
+        return config.override(small_size(cls), leaves)
+    for name in leaves:
+        config.check_field(cls, name, text)
+    return config.construct(cls, {name: _value(value) for name, value in leaves.items()}, text)
 
 
 def small_size(cls: Any) -> Spec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as functional
@@ -11,6 +12,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from compression_gap.tokenizers.base import Decoded, Tokenizer, Tokens
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Written:
     rows: Int[Tensor, " M"]
     """The numbers of their chunks."""
     failure: str | None
-    """What was raised at the first chunk that could not be written; None if all were."""
+    """How many chunks raised an error, and the first; None if none did."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Read:
     valid: Bool[Tensor, " N"]
     """Read without an error, not marked invalid, and finite."""
     failure: str | None
-    """What was raised at the first code that raised something; None if none did."""
+    """How many codes raised an error, and the first; None if none did."""
 
 
 @torch.no_grad()
@@ -43,9 +46,9 @@ def write(tokenizer: Tokenizer, chunk: Float[Tensor, "N T D"]) -> Written:
     Raises RuntimeError if not a single chunk can be written.
     """
     failures: list[tuple[int, str]] = []
-    done = list(_in_pieces(lambda rows: tokenizer.encode(chunk[rows]), torch.arange(len(chunk)), failures))
+    done = _in_pieces(lambda rows: tokenizer.encode(chunk[rows]), torch.arange(len(chunk)), failures)
     if not done:
-        raise RuntimeError(f"{type(tokenizer).__name__} cannot write a single chunk; the first: {failures[0][1]}")
+        raise RuntimeError(f"{type(tokenizer).__name__} cannot write a single chunk; the first raises {failures[0][1]}")
     longest = max(tokens.ids.shape[1] for _, tokens in done)
     ids = torch.cat([functional.pad(tokens.ids, (0, longest - tokens.ids.shape[1])) for _, tokens in done])
     tokens = Tokens(ids, torch.cat([tokens.length for _, tokens in done]))
@@ -67,7 +70,9 @@ def read(tokenizer: Tokenizer, tokens: Tokens) -> Read:
     return Read(chunk, valid, _told("code", failures))
 
 
-def _in_pieces(call: Callable[[Tensor], object], rows: Tensor, failures: list[tuple[int, str]]) -> list:
+def _in_pieces(
+    call: Callable[[Tensor], Result], rows: Tensor, failures: list[tuple[int, str]]
+) -> list[tuple[Tensor, Result]]:
     """(rows, result) of the largest halves, quarters, ... of the rows for which the call raises no error, in order."""
     try:
         return [(rows, call(rows))] if len(rows) else []
@@ -80,4 +85,6 @@ def _in_pieces(call: Callable[[Tensor], object], rows: Tensor, failures: list[tu
 
 
 def _told(thing: str, failures: list[tuple[int, str]]) -> str | None:
-    return f"{len(failures)} of them, the first {thing} {failures[0][0]}: {failures[0][1]}" if failures else None
+    if not failures:
+        return None
+    return f"{len(failures)} {thing}s raise an error, the first of them number {failures[0][0]}: {failures[0][1]}"

@@ -13,6 +13,14 @@ from compression_gap.report.svg import SHAPES, Panel, Point, legend, logarithmic
 
 Row = Mapping[str, Any]
 COLOURS = 6
+Y_LABEL = "squared error, share of the variance"
+CAPTION = (
+    "Squared error of held-out chunks, as share of the variance of the training chunks, against bits a chunk. A filled "
+    "mark stands at the code length, the bar at the nominal bits, hollow marks at the first 1, 2, ... of the tokens of "
+    "ordered codes. The curve is what a Gaussian with the training chunks' covariance needs: no source of that "
+    "covariance needs more, so what lies above it is wasted, and a code for actions that are not Gaussian may lie "
+    "below. The covariance is of a sample, so the curve is an estimate. "
+)
 NONE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
 
@@ -45,17 +53,17 @@ NOTES = (
 def table(rows: Sequence[Row]) -> tuple[Line, ...]:
     """The lines of the table, as they are printed and written into the page."""
     lines: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
-        ("rate", "tokens x vocabulary", lambda row: f"{_plain(row['tokens'], 1)} x {row['vocab_size']}"),
+        ("rate", "tokens × vocabulary", lambda row: f"{_plain(row['tokens'], 1)} × {row['vocab_size']}"),
         ("rate", "nominal bits", lambda row: _plain(row["nominal_bits"])),
-        ("rate", "code length, bits <=", lambda row: _quantity(row["code_length_bits"])),
-        ("rate", "sum of marginals, bits <=", lambda row: _quantity(row["marginal_bits"])),
-        ("rate", "given the state, bits <=", lambda row: _quantity(row["given_state_bits"])),
+        ("rate", "code length, bits ≤", lambda row: _quantity(row["code_length_bits"])),
+        ("rate", "sum of marginals, bits ≤", lambda row: _quantity(row["marginal_bits"])),
+        ("rate", "given the state, bits ≤", lambda row: _quantity(row["given_state_bits"])),
         ("use", "perplexity of a token", lambda row: _plain(row["perplexity"])),
         ("use", "dead ids, %", lambda row: _percent(row["dead"])),
         ("error", "error, mm", lambda row: _quantity(row["mm"], 2)),
-        ("error", "  99 % of chunks, worst", lambda row: _pair(row["mm_99"], row["mm_worst"])),
+        ("error", "99 % of chunks, worst, mm", lambda row: _pair(row["mm_99"], row["mm_worst"])),
         ("error", "error, degrees", lambda row: _plain(row["degrees"], 2)),
-        ("error", "  99 % of chunks, worst", lambda row: _pair(row["degrees_99"], row["degrees_worst"])),
+        ("error", "99 % of chunks, worst, degrees", lambda row: _pair(row["degrees_99"], row["degrees_worst"])),
         ("error", "gripper wrong, % of steps", lambda row: _percent(row["gripper"], 2)),
         ("bound", "bits above the Gaussian's", lambda row: _plain(row["excess"]["bits"], signed=True)),
         ("bound", "dB above the Gaussian's", lambda row: _plain(row["excess"]["decibels"], 1, signed=True)),
@@ -63,7 +71,7 @@ def table(rows: Sequence[Row]) -> tuple[Line, ...]:
         ("wrong", "unreadable, token replaced, %", lambda row: _percent(row["undecodable"]["substituted"])),
         ("wrong", "unreadable, token dropped, %", lambda row: _percent(row["undecodable"]["dropped"])),
         ("wrong", "wrong token, first to last, mm", lambda row: _along(row["sensitivity_mm"])),
-        ("wrong", "  worst, and where", lambda row: _worst(row["sensitivity_mm"])),
+        ("wrong", "worst wrong token, mm", lambda row: _worst(row["sensitivity_mm"])),
         ("speed", "chunks written a second", lambda row: _thousands(row["speed"]["encode"])),
         ("speed", "chunks read a second", lambda row: _thousands(row["speed"]["decode"])),
     )
@@ -75,18 +83,11 @@ def sheet(data: Mapping[str, Any]) -> Sheet:
     rows = data["tokenizers"]
     measured = [row for row in rows if "nominal_bits" in row]
     drawn, keys, caption = _figure(measured, data["gaussian_curve"])
-    chunks = (
-        f"Chunks of {data['horizon']} actions from {data['episodes']} attempts of the expert at each of "
-        f"{len(data['tasks'])} tasks, one at every {data['stride']} steps. "
-    )
-    if measured:
-        held = f"{measured[0]['chunks']} chunks of {measured[0]['demonstrations']} demonstrations"
-        chunks += f"All numbers are of {held} that nothing was fitted on; intervals are for other demonstrations."
     failures = [(row["name"], reason) for row in rows for reason in (row["failed"], row.get("failure")) if reason]
     return Sheet(
         title=f"Action tokenizers on {data['name']}",
         kicker="tokenizers",
-        lead=chunks,
+        lead=_lead(data, measured),
         heads=tuple(row["name"] for row in rows),
         lines=table(rows),
         notes=NOTES,
@@ -97,6 +98,33 @@ def sheet(data: Mapping[str, Any]) -> Sheet:
     )
 
 
+def _lead(data: Mapping[str, Any], measured: Sequence[Row]) -> str:
+    """What the numbers are of."""
+    text = (
+        f"Chunks of {data['horizon']} actions from {data['episodes']} attempts of the expert at each of "
+        f"{len(data['tasks'])} tasks, one at every {data['stride']} steps."
+    )
+    if not measured:
+        return text
+    first = measured[0]
+    text += f" All numbers are of {first['chunks']} chunks of {first['demonstrations']} demonstrations that nothing "
+    note = first["code_length_bits"]["note"]
+    return text + f"was fitted on; {note or 'intervals: 95 % for other demonstrations'}."
+
+
+def bound_words(rows: Sequence[Row]) -> str:
+    """Which actions are in the Gaussian's bound, or why there is none; empty if nothing was measured."""
+    gaussian = next((row["gaussian"] for row in rows if "gaussian" in row), None)
+    if gaussian is None:
+        return ""
+    if gaussian["note"]:
+        return f"There is no Gaussian to compare with: {gaussian['note']}."
+    text = f"In the error and the Gaussian: {', '.join(gaussian['actions'])}. "
+    if gaussian["constant"]:
+        text += f"Left out, because they never change: {', '.join(gaussian['constant'])}. "
+    return text + "Grippers are left out of both; their bits are part of every code's."
+
+
 def _figure(rows: Sequence[Row], curve: Sequence[Point]) -> tuple[Markup | None, Markup, str]:
     """Error against bits with the Gaussian's curve, its keys and its caption; no figure without a curve.
 
@@ -105,8 +133,7 @@ def _figure(rows: Sequence[Row], curve: Sequence[Point]) -> tuple[Markup | None,
     shown = [row for row in rows if row["squared_error"] > 0 and row["code_length_bits"]["value"] > 0]
     if not shown or not curve:
         return None, Markup(""), ""
-    gaussian = shown[0]["gaussian"]
-    total = sum(gaussian["variances"])
+    total = sum(shown[0]["gaussian"]["variances"])
     bits = [bits for row in shown for bits in (_rate(row), row["nominal_bits"], *(p["bits"] for p in row["prefixes"]))]
     errors = [
         error for row in shown for error in (row["squared_error"], *(p["squared_error"] for p in row["prefixes"]))
@@ -137,24 +164,8 @@ def _figure(rows: Sequence[Row], curve: Sequence[Point]) -> tuple[Markup | None,
         panel.mark(at, shape, style, told, radius=5)
         keys.append((row["name"], shape, style))
         said.append(told)
-    return panel.svg("Squared error against bits a chunk. " + "; ".join(said)), legend(keys), _caption(gaussian)
-
-
-Y_LABEL = "squared error, share of the variance"
-
-
-def _caption(gaussian: Mapping[str, Any]) -> str:
-    text = (
-        "Squared error of held-out chunks, as share of the variance of the training chunks, against bits a chunk. A "
-        "filled mark stands at the code length, the bar at the nominal bits, hollow marks at the first 1, 2, ... of "
-        "the tokens of ordered codes. The curve is what a Gaussian with the training chunks' covariance needs: no "
-        "source of that covariance needs more, so what lies above it is wasted, and a code for actions that are not "
-        "Gaussian may lie below. The covariance is of a sample, so the curve is an estimate. "
-    )
-    text += f"In the error and the curve: {', '.join(gaussian['actions'])}. "
-    if gaussian["constant"]:
-        text += f"Left out, because they never change: {', '.join(gaussian['constant'])}. "
-    return text + "Grippers are left out of both; their bits are part of every code's."
+    alt = "Squared error against bits a chunk. " + "; ".join(said)
+    return panel.svg(alt), legend(keys), CAPTION + bound_words(rows)
 
 
 def _rate(row: Row) -> float:
