@@ -191,13 +191,8 @@ def _measured(told: dict[str, Any] | None) -> Measured | None:
 
 
 def _command(selection: Selection, typed: Sequence[str]) -> str:
-    words = ["cgap", "encoders", selection.suite]
-    if selection.tasks is not None:
-        words += ["--tasks", *map(str, selection.tasks)]
-    words += ["--episodes", str(selection.attempts), "--initial-states", selection.states]
-    words += [word for text in typed for word in ("--encoder", text)]
-    words += [word for name, value in selection.leaves.items() for word in (f"--{name}", value)]
-    return shlex.join(words)
+    encoders = [word for text in typed for word in ("--encoder", text)]
+    return shlex.join(["cgap", "encoders", *selection.words(encoders)])
 
 
 def _show(told: Sequence[dict[str, Any]], console: Console) -> None:

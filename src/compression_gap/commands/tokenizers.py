@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,8 +34,8 @@ from compression_gap.pipeline.jobs import (
 from compression_gap.pipeline.jobs.data import read_demos, spread
 from compression_gap.pipeline.plan import PROBE
 from compression_gap.pipeline.run import Outcome
-from compression_gap.report.sheet import Sheet, render
-from compression_gap.report.tokenizer_sheet import bound_words, sheet
+from compression_gap.report.sheet import Line, Sheet, render
+from compression_gap.report.tokenizer_sheet import bound_words, sheet, speeds
 from compression_gap.shapes import ChunkShape
 from compression_gap.store import Store
 from compression_gap.tokenizers.base import TokenizerSpec
@@ -107,11 +108,13 @@ def tokenizers(
         "failed": sum(row["failed"] is not None for row in rows),
         "seconds": round(outcome.seconds, 1),
     }
-    page = sheet(data)
+    named = [word for name in names for word in ("--tokenizer", name)]
+    chunks = ["--horizon", str(horizon), "--stride", str(stride)]
+    page = sheet(data, shlex.join(["cgap", "tokenizers", *selection.words([*chunks, *named])]))
     data |= _written(store, data, page)
 
     def show(console: Console) -> None:
-        _show(page, console)
+        _show(page, speeds(rows), console)
         console.print(Text(bound_words(rows), style="dim"))
         console.print(Text(f"report: {data['report']}"), soft_wrap=True)
 
@@ -255,9 +258,9 @@ def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
     return found
 
 
-def _show(page: Sheet, console: Console) -> None:
+def _show(page: Sheet, further: Sequence[Line], console: Console) -> None:
     listed = plain_table("", *(f">{name}" for name in page.heads))
-    for line in page.lines:
+    for line in (*page.lines, *further):
         listed.add_row(Text(line.label), *(Text(value) for value in line.values))
     console.print(listed)
     for name, reason in page.failures:

@@ -35,6 +35,8 @@ class Sheet:
     notes: tuple[tuple[str, str], ...]
     """A term of the table and what it means."""
     caption: str
+    command: str
+    """What makes the page again."""
     figure: Markup | None = None
     legend: Markup = NO_LEGEND
     failures: tuple[tuple[str, str], ...] = ()

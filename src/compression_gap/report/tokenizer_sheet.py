@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from compression_gap.report.sheet import Line, Sheet
 from compression_gap.report.svg import SHAPES, Panel, Point, legend, logarithmic
+from compression_gap.report.words import count
 
 Row = Mapping[str, Any]
 COLOURS = 6
@@ -18,8 +19,8 @@ CAPTION = (
     "Squared error of held-out chunks, as share of the variance of the training chunks, against bits a chunk. A filled "
     "mark stands at the code length, the bar at the nominal bits, hollow marks at the first 1, 2, ... of the tokens of "
     "ordered codes. The curve is what a Gaussian with the training chunks' covariance needs: no source of that "
-    "covariance needs more, so what lies above it is wasted, and a code for actions that are not Gaussian may lie "
-    "below. The covariance is of a sample, so the curve is an estimate. "
+    "covariance needs more, so a code that lies above it spends more than it must, and one for actions that are not "
+    "Gaussian may lie below. The covariance is of a sample, so the curve is an estimate. "
 )
 NONE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -46,14 +47,13 @@ NOTES = (
         "have one token replaced by another, or one left out, at a random place. A wrong token that can still be read "
         "moves the arm: root mean square of how far, for each place of the token.",
     ),
-    ("Speed", "is measured when this is printed, on one core; it is not part of any result."),
 )
 
 
 def table(rows: Sequence[Row]) -> tuple[Line, ...]:
-    """The lines of the table, as they are printed and written into the page."""
+    """The lines of the table."""
     lines: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
-        ("rate", "tokens × vocabulary", lambda row: f"{_plain(row['tokens'], 1)} × {row['vocab_size']}"),
+        ("rate", "tokens, of a vocabulary", lambda row: f"{_plain(row['tokens'], 1)} of {row['vocab_size']}"),
         ("rate", "nominal bits", lambda row: _plain(row["nominal_bits"])),
         ("rate", "code length, bits ≤", lambda row: _quantity(row["code_length_bits"])),
         ("rate", "sum of marginals, bits ≤", lambda row: _quantity(row["marginal_bits"])),
@@ -72,14 +72,21 @@ def table(rows: Sequence[Row]) -> tuple[Line, ...]:
         ("wrong", "unreadable, token dropped, %", lambda row: _percent(row["undecodable"]["dropped"])),
         ("wrong", "wrong token, first to last, mm", lambda row: _along(row["sensitivity_mm"])),
         ("wrong", "worst wrong token, mm", lambda row: _worst(row["sensitivity_mm"])),
-        ("speed", "chunks written a second", lambda row: _thousands(row["speed"]["encode"])),
-        ("speed", "chunks read a second", lambda row: _thousands(row["speed"]["decode"])),
     )
     return tuple(Line(label, tuple(_told(tell, row) for row in rows), group) for group, label, tell in lines)
 
 
-def sheet(data: Mapping[str, Any]) -> Sheet:
-    """The page of one run."""
+def speeds(rows: Sequence[Row]) -> tuple[Line, ...]:
+    """Further lines for who looks on: timings are printed, and never written down."""
+    lines: tuple[tuple[str, Callable[[Row], str]], ...] = (
+        ("chunks written a second", lambda row: _thousands(row["speed"]["encode"])),
+        ("chunks read a second", lambda row: _thousands(row["speed"]["decode"])),
+    )
+    return tuple(Line(label, tuple(_told(tell, row) for row in rows), "speed") for label, tell in lines)
+
+
+def sheet(data: Mapping[str, Any], command: str) -> Sheet:
+    """The page of one run, which `command` makes again."""
     rows = data["tokenizers"]
     measured = [row for row in rows if "nominal_bits" in row]
     drawn, keys, caption = _figure(measured, data["gaussian_curve"])
@@ -95,6 +102,7 @@ def sheet(data: Mapping[str, Any]) -> Sheet:
         figure=drawn,
         legend=keys,
         failures=tuple(failures),
+        command=command,
     )
 
 
@@ -102,7 +110,7 @@ def _lead(data: Mapping[str, Any], measured: Sequence[Row]) -> str:
     """What the numbers are of."""
     text = (
         f"Chunks of {data['horizon']} actions from {data['episodes']} attempts of the expert at each of "
-        f"{len(data['tasks'])} tasks, one at every {data['stride']} steps."
+        f"{count(len(data['tasks']), 'task')}, one at every {data['stride']} steps."
     )
     if not measured:
         return text
@@ -139,7 +147,7 @@ def _figure(rows: Sequence[Row], curve: Sequence[Point]) -> tuple[Markup | None,
         error for row in shown for error in (row["squared_error"], *(p["squared_error"] for p in row["prefixes"]))
     ]
     x = logarithmic(max(min(bits), 0.5) / 1.3, max(bits) * 1.3, label="bits a chunk")
-    y = logarithmic(min(errors) / total / 2, max(1.2, max(errors) / total * 1.2), label=Y_LABEL)
+    y = logarithmic(min(errors) / total / 3, max(1.2, max(errors) / total * 1.2), label=Y_LABEL)
     panel = Panel(720, 440, x, y, left=58)
     inside = [(bits, error / total) for bits, error in curve if x.low <= bits <= x.high and error / total >= y.low]
     panel.line(inside, "plain")
