@@ -20,6 +20,8 @@ from compression_gap import plugins
 from compression_gap.cli import main
 from compression_gap.commands import Answer, Selection, tokenizers, typed
 from compression_gap.policies.autoregressive import Autoregressive
+from compression_gap.report.sheet import render
+from compression_gap.report.tokenizer_sheet import sheet
 from compression_gap.shapes import ChunkShape
 from compression_gap.store import Store
 from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec, Tokens
@@ -60,6 +62,21 @@ class Hopeless(TokenizerSpec, kind="hopeless"):
 
 
 @dataclass(frozen=True)
+class Broken(TokenizerSpec, kind="broken"):
+    """Fails when it is fitted."""
+
+    def build(self, shape: ChunkShape) -> Tokenizer:
+        return BrokenTokenizer(Binning(bins=3), shape)
+
+
+class BrokenTokenizer(BinningTokenizer):
+    """Cannot be fitted."""
+
+    def fit(self, chunks: Tensor) -> None:
+        raise ZeroDivisionError("nothing fits")
+
+
+@dataclass(frozen=True)
 class Private(TokenizerSpec, kind="private"):
     """Needs a file."""
 
@@ -69,8 +86,8 @@ class Private(TokenizerSpec, kind="private"):
 
 def strangers(family: str) -> dict[str, Any]:
     """What other packages register."""
-    found = {"moody": Moody, "hopeless": Hopeless, "private": Private} if family == "tokenizers" else {}
-    return {name: SimpleNamespace(load=lambda cls=cls: cls) for name, cls in found.items()}
+    found = (Moody, Hopeless, Broken, Private) if family == "tokenizers" else ()
+    return {cls.kind: SimpleNamespace(load=lambda cls=cls: cls) for cls in found}
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +191,28 @@ def test_every_kind_that_needs_no_file_is_there_and_a_hopeless_one_breaks_nothin
     assert found["moody"] == Moody()
     assert found["oat"] == Oat.small()
     assert found["hopeless"] == "NotImplementedError: still thinking"
+
+
+def test_a_row_that_fails_leaves_the_others_alone(patched: None, tmp_path: Path):
+    record(Store(tmp_path), EPISODES, moving(), np.zeros((EPISODES * LENGTH, STATE)))
+    found = answer(tmp_path, ("broken", "binning:bins=2"), horizon=1)
+    broken, binning = found.data["tokenizers"]
+    assert found.failed
+    assert broken["failed"] == "ZeroDivisionError: nothing fits"
+    assert binning["failed"] is None
+    assert binning["mm"]["value"] > 0
+    console = Console(file=io.StringIO(), width=120, highlight=False)
+    found.show(console)
+    assert "broken: ZeroDivisionError: nothing fits" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_a_table_of_failures_is_still_a_page():
+    rows = [{"name": "lost", "spec": None, "failed": "ValueError: <why>"}]
+    facts = {"name": "tabletop", "horizon": 4, "episodes": 10, "stride": 1, "tasks": ["push"], "gaussian_curve": []}
+    page = render(sheet(facts | {"tokenizers": rows}, "cgap tokenizers tabletop"))
+    assert "ValueError: &lt;why&gt;" in page
+    assert '<section id="figure">' not in page
+    assert "each of 1 task, one at every" in page
 
 
 def test_constant_actions_have_no_bound_and_still_a_row(patched: None, tmp_path: Path):

@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-SINGULAR = 1e-9  # a variance this small beside the largest is rounding noise
+from compression_gap.measures.quantity import Kind
 
-Kind = Literal["upper bound", "lower bound", "estimate"]
+SINGULAR = 1e-9  # a variance this small beside the largest is rounding noise
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,16 @@ NOTES = (
         "mean square over chunks and steps; the largest error of a chunk, which 99 % and all of the chunks stay below.",
     ),
     (
+        "Above the Gaussian's",
+        "are the smaller of code length and nominal bits, less the bits that the Gaussian needs for the same squared "
+        "error; and the squared error over the one that the Gaussian has at the same bits. Estimates: the code length "
+        "is an upper bound, and the covariance is one of a sample.",
+    ),
+    (
+        "What cannot be written or read",
+        "is left out of all other numbers, which may flatter them.",
+    ),
+    (
         "Dead ids",
         "were not seen in the training chunks, beyond those that the ids seen once or twice say are still to come.",
     ),

@@ -103,8 +103,8 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=1):
         lengths = token_lengths(model.policy, torch.zeros(len(ids), 1, 1), ids).double().numpy()
         code_length = mean_over_demonstrations(lengths.sum(1)[None], whole.demonstration, kind="upper bound")
         total = marginals(ids.numpy(), whole.demonstration, tokenizer.vocab_size).total
-        begun = demonstrations_of(demos, first_frames(job, demos, held_out=False)[seen.rows.numpy()])
-        places = marginals(model.ids(seen.tokens).numpy(), begun, tokenizer.vocab_size).positions
+        nobody = np.zeros(len(seen.rows), dtype=np.int64)  # intervals for hundreds of places are dear, and not shown
+        places = marginals(model.ids(seen.tokens).numpy(), nobody, tokenizer.vocab_size).positions
         generator = torch.Generator().manual_seed(seed_of("corruption"))
         lost = undecodable(tokenizer, whole.some(CORRUPTED_CODES), generator)
         sensitivity = sensitivity_mm(tokenizer, whole.some(CODES_A_PLACE), legend, generator)
