@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code: 0, 1 if jobs failed, 2 for bad input, 130 after Ctrl-C."""
     parser = arguments()
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command not in ("try", "collect", "export", "evaluate"):
+    if rest and args.command not in ("try", "collect", "encoders", "export", "evaluate", "tokenizers"):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         answer = call(args, rest)
@@ -65,10 +65,16 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
         case "collect":
             stride = None if args.no_pictures else args.stride
             return commands.collect(selection(args, rest), stride, args.store, args.workers, quiet=args.json)
+        case "encoders":
+            run_with = (args.store, args.workers, args.device)
+            return commands.encoders(selection(args, rest), args.encoder, *run_with, quiet=args.json)
         case "import":
             return commands.import_files(args.files, args.store)
         case "export":
             return commands.export_files(selection(args, rest), args.out, args.store, args.workers, quiet=args.json)
+        case "tokenizers":
+            chunks = (args.horizon, args.stride, args.store, args.workers)
+            return commands.tokenizers(selection(args, rest), args.tokenizer, *chunks, quiet=args.json)
         case "list":
             return commands.listing(args.what)
         case _:
@@ -116,13 +122,17 @@ def arguments() -> argparse.ArgumentParser:
         text = "film the first N episodes of every task and cell as mp4 (needs the extra `video`)"
         parser.add_argument("--videos", type=count, default=0, metavar="N", help=text)
 
-    def collecting(parser: argparse.ArgumentParser) -> None:
+    def selecting(parser: argparse.ArgumentParser, episodes: int) -> None:
         parser.add_argument("suite", metavar="SUITE", help="tabletop, libero_10, libero_object, libero_spatial, ...")
         parser.add_argument("--tasks", type=int, nargs="+", metavar="N", help="only these (default: all)")
-        parser.add_argument("--episodes", type=count, default=50, metavar="N", help="attempts a task (default: 50)")
+        text = f"attempts a task (default: {episodes})"
+        parser.add_argument("--episodes", type=count, default=episodes, metavar="N", help=text)
         text = "fixed: those that the suite sets apart for demonstrations (default); random: seeded random resets"
         parser.add_argument("--initial-states", default="fixed", metavar="NAME", help=text)
         stored(parser)
+
+    def collecting(parser: argparse.ArgumentParser) -> None:
+        selecting(parser, episodes=50)
         workers(parser)
 
     study = "name of a study (cgap list studies), or a .py file of your own with a function grid()"
@@ -156,6 +166,15 @@ def arguments() -> argparse.ArgumentParser:
     collect.add_argument("--stride", type=count, default=1, metavar="N", help="draw every N-th frame (default: 1)")
     collect.add_argument("--no-pictures", action="store_true", help="only simulate")
 
+    text = (
+        "Measure what encoders tell about the next actions, in bits, and how exactly they see; suite settings follow."
+    )
+    telling = command("encoders", text)
+    selecting(telling, episodes=300)
+    text = "KIND or KIND:field=value,field=value; may be repeated (default: a ladder from random features to the state)"
+    telling.add_argument("--encoder", action="append", default=[], metavar="KIND", help=text)
+    running(telling)
+
     reading = command("import", "Put people's demonstrations in LIBERO's HDF5 files into the store.")
     reading.add_argument("files", type=Path, nargs="+", metavar="FILE", help="<task>_demo.hdf5")
     stored(reading)
@@ -164,6 +183,20 @@ def arguments() -> argparse.ArgumentParser:
     collecting(export)
     export.add_argument("--format", choices=("libero-hdf5",), default="libero-hdf5", help="default: libero-hdf5")
     export.add_argument("--out", type=Path, default=Path("exported"), metavar="DIR", help="default: ./exported")
+
+    text = "Measure action tokenizers side by side: bits, error, robustness and speed; suite settings follow."
+    tokenizers = command("tokenizers", text)
+    selecting(tokenizers, episodes=300)
+    workers(tokenizers)
+    tokenizers.add_argument("--horizon", type=count, default=16, metavar="T", help="actions a chunk (default: 16)")
+    tokenizers.add_argument(
+        "--stride", type=count, default=4, metavar="N", help="a chunk at every N steps (default: 4)"
+    )
+    text = (
+        "KIND or KIND:field=value,field=value, in its small size where nothing else is said; may be repeated "
+        "(default: one of every kind that needs no files)"
+    )
+    tokenizers.add_argument("--tokenizer", action="append", default=[], metavar="KIND", help=text)
 
     listing = command("list", "List the parts that a cell can be made of, with their settings, or the studies.")
     what = ("suites", "encoders", "tokenizers", "policies", "studies")

@@ -26,6 +26,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "tokenizers": {
         "oat": "tokenizers.oat:Oat",
         "binning": "tokenizers.binning:Binning",
+        "fast": "tokenizers.fast:Fast",
+        "quest": "tokenizers.quest:Quest",
+        "rvq": "tokenizers.rvq:Rvq",
+        "hub": "tokenizers.hub:Hub",
     },
     "policies": {
         "diffusion": "policies.diffusion:Diffusion",
@@ -41,6 +45,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "cell": "pipeline.cell:Cell",
         "method": "pipeline.cell:Method",
         "rollouts": "rollout:Rollouts",
+        "probing": "measures.encoder_probe:Probing",
     },
     "jobs": {
         "demonstrations": "pipeline.jobs:Demonstrations",
@@ -56,7 +61,11 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "videos": "pipeline.jobs:Videos",
         "replay": "pipeline.jobs:Replay",
         "token_bits": "pipeline.jobs:TokenBits",
+        "modelability": "pipeline.jobs:Modelability",
+        "tokenizer_quality": "pipeline.jobs:TokenizerQuality",
         "pose_error": "pipeline.jobs:PoseError",
+        "action_denoisers": "pipeline.jobs:ActionDenoisers",
+        "encoder_quality": "pipeline.jobs:EncoderQuality",
     },
 }
 

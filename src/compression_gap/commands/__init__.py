@@ -4,15 +4,18 @@ from compression_gap.commands.agent import evaluate
 from compression_gap.commands.answer import Answer
 from compression_gap.commands.cell import try_cell
 from compression_gap.commands.data import Selection, collect
+from compression_gap.commands.encoders import encoders
 from compression_gap.commands.files import export_files, import_files
 from compression_gap.commands.parts import listing
 from compression_gap.commands.store import status
 from compression_gap.commands.study import forecast, report, run_study
+from compression_gap.commands.tokenizers import tokenizers
 
 __all__ = [
     "Answer",
     "Selection",
     "collect",
+    "encoders",
     "evaluate",
     "export_files",
     "forecast",
@@ -21,5 +24,6 @@ __all__ = [
     "report",
     "run_study",
     "status",
+    "tokenizers",
     "try_cell",
 ]

@@ -38,6 +38,12 @@ class Selection:
     leaves: Mapping[str, str]
     """Settings of the suite, as typed."""
 
+    def words(self, further: Sequence[str]) -> list[str]:
+        """As it would be typed behind a command's name, with the command's own words."""
+        words = [self.suite, *(["--tasks", *map(str, self.tasks)] if self.tasks is not None else [])]
+        words += ["--episodes", str(self.attempts), "--initial-states", self.states, *further]
+        return words + [word for name, value in self.leaves.items() for word in (f"--{name}", value)]
+
     def spec(self) -> SuiteSpec:
         """The suite. Raises ValueError for an unknown one or a wrong setting."""
         return config.override(suite_named(self.suite), self.leaves)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from safetensors.torch import load, save
 from torch import Tensor
 
 from compression_gap.shapes import ChunkShape
@@ -35,7 +36,12 @@ def check_tokenizer(spec: TokenizerSpec, shape: ChunkShape) -> None:
         _check_decoding(tokenizer, chunks, code)
         if tokenizer.ordered:
             _check_prefixes(tokenizer, code)
+        _check_following(tokenizer, code)
         _check_reload(spec, tokenizer, chunks)
+        _check_fit_again(spec, tokenizer, chunks)
+        if spec.repeats:
+            again = tokenizer.encode(tokenizer.decode(code).chunk)
+            assert same(again.ids, code.ids), "`repeats`: what was read back is written by the same code again"
         _check_training(spec, tokenizer, chunks)
 
 
@@ -56,6 +62,10 @@ def _check_code(tokenizer: Tokenizer, chunks: Tensor) -> Tokens:
     again, alone = tokenizer.encode(chunks), tokenizer.encode(chunks[3:4])
     assert same(again.ids, ids), "encode is deterministic"
     assert same(alone.ids[0, : length[3]], ids[3, : length[3]]), "encode treats every row alone"
+    backwards = tokenizer.encode(chunks.flip(0))
+    assert same(backwards.ids.flip(0), ids), "encode does not depend on the order of the rows"
+    assert same(backwards.length.flip(0), length), "lengths do not depend on the order of the rows"
+    assert tokenizer.varies or (length == tokenizer.max_tokens).all(), "only codes that `varies` announces are shorter"
     return code
 
 
@@ -76,6 +86,17 @@ def _check_decoding(tokenizer: Tokenizer, chunks: Tensor, code: Tokens) -> None:
     assert invalid == [3], f"exactly the row with an id outside the vocabulary is invalid: row 3, got {invalid}"
 
 
+def _check_following(tokenizer: Tokenizer, code: Tokens) -> None:
+    for place in range(code.ids.shape[1] + 1):
+        there = code.length >= place
+        may = tokenizer.following(code.ids[there, :place])
+        assert may.shape == (int(there.sum()), tokenizer.vocab_size + 1), "following has a column an id and one for the end"
+        ends = code.length[there] == place
+        assert may[ends, -1].all(), "a code may end where encode ended it"
+        written = code.ids[there, min(place, code.ids.shape[1] - 1)]
+        assert may[~ends].gather(1, written[~ends, None]).all(), "what encode wrote may follow what it had written"
+
+
 def _check_prefixes(tokenizer: Tokenizer, code: Tokens) -> None:
     for keep in range(1, code.ids.shape[1] + 1):
         prefix = Tokens(code.ids[:, :keep], code.length.clamp(max=keep))
@@ -87,10 +108,18 @@ def _check_prefixes(tokenizer: Tokenizer, code: Tokens) -> None:
 
 def _check_reload(spec: TokenizerSpec, tokenizer: Tokenizer, chunks: Tensor) -> None:
     fresh = seeded(lambda: spec.build(tokenizer.shape), seed=1).eval()
-    fresh.load_state_dict(tokenizer.state_dict())
+    fresh.load_state_dict(load(save({name: tensor.clone() for name, tensor in tokenizer.state_dict().items()})))
     code = fresh.encode(chunks)
     assert same(code.ids, tokenizer.encode(chunks).ids), "the state dict holds all that codes depend on, scales too"
     assert same(fresh.decode(code).chunk, tokenizer.decode(code).chunk), "the state dict holds all that decode needs"
+
+
+def _check_fit_again(spec: TokenizerSpec, tokenizer: Tokenizer, chunks: Tensor) -> None:
+    fresh = seeded(lambda: spec.build(tokenizer.shape)).eval()
+    fresh.fit(chunks)
+    one, two = tokenizer.state_dict(), fresh.state_dict()
+    different = [name for name in one if not same(one[name], two[name])]
+    assert not different, f"fitting to the same chunks gives the same numbers; these differ: {different}"
 
 
 def _check_training(spec: TokenizerSpec, tokenizer: Tokenizer, chunks: Tensor) -> None:

@@ -106,6 +106,11 @@ class TokenizerSpec(Spec, family="tokenizers"):
         """Whether it has weights to train."""
         return False
 
+    @property
+    def repeats(self) -> bool:
+        """Whether what was read back is written by the same code again, for every chunk. Closed-form codes do so."""
+        return not self.learned
+
     def cost(self, horizon: int) -> LearningCost:
         """What training it on chunks of that many actions takes; told without building it."""
         return LearningCost()

@@ -17,7 +17,9 @@ class Fsq(nn.Module):
     """Quantizer with a fixed grid (Mentzer et al. 2023, arXiv 2309.15505, section 3.1 and appendix A.1).
 
     Dimension d takes `levels[d]` values: the whole numbers around 0, divided by levels[d] // 2, so they span [-1, 1]
-    (an even number of levels has no +1). A code is the mixed-radix number of the digits, least significant first.
+    (an even number of levels has no +1). Two levels are -1 and 1, symmetric: centred like larger even numbers, the bound
+    would be flat where the latents start, and all of them would fall into one code. A code is the mixed-radix number of
+    the digits, least significant first.
     """
 
     size: Tensor
@@ -26,26 +28,27 @@ class Fsq(nn.Module):
     reach: Tensor
     offset: Tensor
     shift: Tensor
+    between: Tensor
 
     def __init__(self, levels: Sequence[int]) -> None:
         super().__init__()
-        if not levels or min(levels) < 3:
-            raise ValueError(
-                f"FSQ needs at least 3 levels in every dimension, got {tuple(levels)}: with 2 the tanh bound is flat "
-                "where the latents start, and all of them fall into one code"
-            )
+        if not levels or min(levels) < 2:
+            raise ValueError(f"FSQ needs at least 2 levels in every dimension, got {tuple(levels)}")
         self.levels = tuple(levels)
         self.codes = math.prod(levels)
         size = torch.tensor(levels)
         reach = (size - 1) * (1 + MARGIN) / 2
-        offset = (1 - size % 2) / 2  # an even number of levels is centred on -1/2
+        two = size == 2
+        between = two / 2  # two levels lie at -1/2 and 1/2
+        offset = torch.where(two, 0, (1 - size % 2) / 2)  # another even number of levels is centred on -1/2
         constants = {
             "size": size,
-            "middle": size // 2,
+            "middle": size // 2 - between,
             "radix": size.cumprod(0) // size,
             "reach": reach,
             "offset": offset,
             "shift": torch.atanh(offset / reach),
+            "between": between,
         }
         for name, values in constants.items():
             self.register_buffer(name, values, persistent=False)
@@ -53,11 +56,12 @@ class Fsq(nn.Module):
     def quantize(self, latent: Float[Tensor, "*B d"]) -> Float[Tensor, "*B d"]:
         """The nearest grid point, with the gradient of the bounded latent (straight through the rounding)."""
         bounded = torch.tanh(latent + self.shift) * self.reach - self.offset
-        return (bounded + (bounded.round() - bounded).detach()) / self.middle
+        nearest = (bounded + self.between).round() - self.between
+        return (bounded + (nearest - bounded).detach()) / self.middle
 
     def to_ids(self, points: Float[Tensor, "*B d"]) -> Int[Tensor, "*B"]:
         """Codes of grid points, 0 .. codes - 1."""
-        digits = (points * self.middle).round().long() + self.middle
+        digits = (points * self.middle + self.middle).round().long()
         return (digits * self.radix).sum(-1)
 
     def to_points(self, ids: Int[Tensor, "*B"]) -> Float[Tensor, "*B d"]:

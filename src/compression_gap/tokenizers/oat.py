@@ -27,7 +27,7 @@ class Oat(TokenizerSpec, kind="oat"):
     tokens: int = 8
     """Tokens a chunk."""
     levels: tuple[int, ...] = (8, 5, 5, 5)
-    """FSQ levels of a token, each at least 3; their product is the vocabulary."""
+    """FSQ levels of a token, each at least 2; their product is the vocabulary."""
     width: int = 256
     """Width of both transformers."""
     head_width: int = 64

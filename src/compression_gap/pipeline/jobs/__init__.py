@@ -3,7 +3,9 @@
 Demonstrations -> Drawings -> TrainedEncoder -> PoseError
        |              '-----------.- Features -.
        '-> TrainedTokenizer ------'------------+-> TrainedAgent -> Evaluation
-                '-> Replay, TokenBits
+                '-> Replay, Modelability, TokenBits -> TokenizerQuality
+
+Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too where the encoder sees.
 
 Recording -> RecordedDemonstrations take the place of Demonstrations where people's are imitated; LiberoHdf5 exports.
 """
@@ -12,22 +14,28 @@ from compression_gap.pipeline.jobs.agent import TrainedAgent
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
 from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
+from compression_gap.pipeline.jobs.quality import ActionDenoisers, EncoderQuality
 from compression_gap.pipeline.jobs.recording import LiberoHdf5, RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
+from compression_gap.pipeline.jobs.tokenizer_quality import Modelability, TokenizerQuality
 
 __all__ = [
     "EPISODES",
     "SUMMARY",
+    "ActionDenoisers",
     "Demonstrations",
     "Drawings",
+    "EncoderQuality",
     "Evaluation",
     "Features",
     "LiberoHdf5",
+    "Modelability",
     "PoseError",
     "RecordedDemonstrations",
     "Recording",
     "Replay",
     "TokenBits",
+    "TokenizerQuality",
     "TrainedAgent",
     "TrainedEncoder",
     "TrainedTokenizer",

@@ -8,12 +8,14 @@ from typing import ClassVar
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from safetensors.torch import load_file
 
+from compression_gap.data.demos import Demos
 from compression_gap.data.windows import chunks_from
+from compression_gap.measures.attempts import read, write
 from compression_gap.measures.distortion import distortion
 from compression_gap.measures.entropy import sum_of_marginals, utilisation
-from compression_gap.measures.replay import through_code
 from compression_gap.measures.token_bits import TokenModel
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import (
@@ -29,6 +31,7 @@ from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import ChunkShape
 from compression_gap.store import Store
+from compression_gap.suites.base import SuiteSpec
 from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec
 from compression_gap.training import WEIGHTS, Training, save_tensors
 
@@ -55,13 +58,8 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
         return Cost(1 + rows * cost.row, disk_mb=cost.weights_mb, gpus=1)
 
     def run(self, context: Context) -> None:
-        suite = suite_of(self.demonstrations).build()
         demos = read_demos(context.store, self.demonstrations)
-        parts = (demos.rows(held_out=False), demos.rows(held_out=True))
-        chunks, held = (
-            torch.from_numpy(chunks_from(demos, rows, self.horizon, self.stride, suite.legend.gripper))
-            for rows in parts
-        )
+        chunks, held = (torch.from_numpy(self.chunks(demos, held_out=part)) for part in (False, True))
         torch.manual_seed(seed_of(self.seed, "weights"))
         tokenizer = self.tokenizer.build(ChunkShape(self.horizon, chunks.shape[-1])).to(context.device)
         tokenizer.fit(chunks.to(context.device))
@@ -75,9 +73,19 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
         held_out = held[spread(len(held), HELD_OUT_ROWS)].to(context.device)
         learn(tokenizer, take, len(chunks), held_out, self.training, self.seed, context)
 
+    @property
+    def suite(self) -> SuiteSpec:
+        """With the tasks of its demonstrations."""
+        return suite_of(self.demonstrations)
+
+    def chunks(self, demos: Demos, *, held_out: bool) -> Float[np.ndarray, "N T D"]:
+        """What it is trained on, or measured on."""
+        gripper = self.suite.build().legend.gripper
+        return chunks_from(demos, demos.rows(held_out=held_out), self.horizon, self.stride, gripper)
+
     def load(self, store: Store) -> Tokenizer:
         """The trained tokenizer, frozen."""
-        shape = ChunkShape(self.horizon, len(suite_of(self.demonstrations).build().legend.action))
+        shape = ChunkShape(self.horizon, len(self.suite.build().legend.action))
         tokenizer = self.tokenizer.build(shape)
         tokenizer.load_state_dict(load_file(store.folder(self) / WEIGHTS))
         return tokenizer.requires_grad_(False).eval()
@@ -85,7 +93,8 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
 
 @dataclass(frozen=True)
 class TokenBits(Job, kind="token_bits", version=2):
-    """Rate and distortion of a tokenizer on held-out demonstrations. Writes summary.json and the probe's loss curve."""
+    """Rate and distortion of a tokenizer on held-out demonstrations, of those chunks that it can write and read; the
+    others are counted as `lost`. Writes summary.json, and the probe with its loss curve."""
 
     resumable: ClassVar[bool] = True
     tokenizer: TrainedTokenizer
@@ -100,23 +109,38 @@ class TokenBits(Job, kind="token_bits", version=2):
         return Cost(self.training.steps * self.training.batch * 3e-4)
 
     def run(self, context: Context) -> None:
-        legend = suite_of(self.tokenizer.demonstrations).build().legend
         demos = read_demos(context.store, self.tokenizer.demonstrations)
-        horizon, stride = self.tokenizer.horizon, self.tokenizer.stride
-        parts = (demos.rows(held_out=False), demos.rows(held_out=True))
-        chunks, held = (chunks_from(demos, rows, horizon, stride, legend.gripper) for rows in parts)
+        chunks, held = (self.tokenizer.chunks(demos, held_out=part) for part in (False, True))
         tokenizer = self.tokenizer.load(context.store)
-        torch.manual_seed(seed_of(self.tokenizer.seed, "probe"))
-        model = TokenModel(self.probe, tokenizer)
-        ids, held_ids = (model.ids(tokenizer.encode(torch.from_numpy(c))) for c in (chunks, held))
+        model = self._untrained(tokenizer)
+        written, held_written = (write(tokenizer, torch.from_numpy(some)) for some in (chunks, held))
+        ids, held_ids = (model.ids(some.tokens) for some in (written, held_written))
         held_out = held_ids[spread(len(held_ids), HELD_OUT_ROWS)]
         learn(model, lambda rows: ids[rows], len(ids), held_out, self.training, self.tokenizer.seed, context)
+        told = read(tokenizer, held_written.tokens)
+        kept = told.valid.numpy()
+        if not kept.any():
+            raise ValueError(
+                f"{self.tokenizer.tokenizer.kind} cannot read a single one of its codes of held-out chunks"
+            )
+        chunk, decoded = held[held_written.rows.numpy()][kept], told.chunk.numpy()[kept].astype(np.float64)
         summary = {
             "nominal_bits": tokenizer.nominal_bits,
             "marginal_bits": sum_of_marginals(held_ids.numpy()),
             "code_length_bits": model.bits(held_ids),
             "utilisation": utilisation(ids.numpy(), tokenizer.vocab_size),
             "chunks": len(held),
-            **distortion(held, through_code(tokenizer, held)[0], legend),
+            "lost": len(held) - len(chunk),
+            **distortion(chunk, decoded, self.tokenizer.suite.build().legend),
         }
         (context.folder / SUMMARY).write_text(json.dumps(summary))
+
+    def load(self, store: Store) -> TokenModel:
+        """The trained model of codes, frozen."""
+        model = self._untrained(self.tokenizer.load(store))
+        model.load_state_dict(load_file(store.folder(self) / WEIGHTS))
+        return model.requires_grad_(False).eval()
+
+    def _untrained(self, tokenizer: Tokenizer) -> TokenModel:
+        torch.manual_seed(seed_of(self.tokenizer.seed, "probe"))
+        return TokenModel(self.probe, tokenizer)

@@ -1,0 +1,84 @@
+"""Bits about actions against sources whose bits are known, as `cgap encoders` measures them.
+
+    OMP_NUM_THREADS=1 python benchmarks/bits.py [steps]
+
+Prints the table of docs/measurement.md, which was made with 300 steps: minutes on an idle core.
+"""
+
+import math
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from compression_gap.measures.encoder_probe import ProbeData, Probing, fit, parts_of, probe, told_nothing
+
+SIGMA, VARIANCE, NUISANCE, WINDOWS = 0.025, 0.16, 16, 10
+SOURCES = (  # values a chunk, bits before sigma, windows, how bits are shared, how features look
+    (8, 4, 28_000, "even", "turned"),
+    (8, 16, 28_000, "even", "turned"),
+    (32, 40, 28_000, "decaying", "turned"),
+    (64, 32, 28_000, "even", "turned"),
+    (64, 80, 28_000, "decaying", "turned"),
+    (8, 16, 28_000, "even", "as angles"),
+    (16, 20, 5_600, "even", "turned"),
+    (16, 20, 1_400, "even", "turned"),
+    (16, 20, 28_000, "even", "shuffled"),
+    (16, 20, 1_400, "even", "shuffled"),
+)
+
+
+def source(values, bits, rows, shares, look):
+    """Chunks, features, and the bits that they have in common at SIGMA."""
+    rng = np.random.default_rng(0)
+    weight = np.ones(values) if shares == "even" else 0.9 ** np.arange(values)
+    told = 1 - 2 ** (-2 * bits * weight / weight.sum())
+    seen, hidden = rng.standard_normal((2, rows, values))
+    chunk = math.sqrt(VARIANCE) * (np.sqrt(told) * seen + np.sqrt(1 - told) * hidden)
+    truth = 0.5 * np.log2((VARIANCE + SIGMA**2) / (VARIANCE * (1 - told) + SIGMA**2)).sum()
+    if look == "as angles":
+        seen = np.concatenate([np.cos(0.8 * seen), np.sin(0.8 * seen)], axis=1)
+    features = np.concatenate([seen, rng.standard_normal((rows, NUISANCE))], axis=1)
+    if look == "shuffled":
+        features, truth = features[rng.permutation(rows)], 0.0
+    turns = [np.linalg.qr(rng.standard_normal((side, side)))[0] for side in (values, features.shape[1])]
+    return torch.from_numpy(chunk @ turns[0]).float(), torch.from_numpy(features @ turns[1]).float(), truth
+
+
+def measure(chunk, features, probing):
+    """The probe on rows as windows of demonstrations."""
+    demonstration = torch.arange(len(chunk)) // WINDOWS
+    part = torch.from_numpy(parts_of(np.zeros(len(chunk) // WINDOWS, dtype=np.int64)))[demonstration]
+    data = ProbeData(chunk, chunk[:, :1], torch.zeros(len(chunk), 1), demonstration, part)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        nothing = [fit(told_nothing(data), data, probing, s, root / f"nothing-{s}", quiet) for s in probing.seeds]
+        return probe(features, None, data, nothing, probing, root / "probe", quiet)
+
+
+def quiet(fraction, text):
+    """Nobody looks."""
+
+
+def main():
+    torch.set_num_threads(1)
+    probing = Probing(steps=int(sys.argv[1]) if len(sys.argv) > 1 else 300, seeds=(0,), sigma=SIGMA)
+    print("| values | features | windows | truth | bits | by difference | by pair | linear index | converged |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for values, bits, rows, shares, look in SOURCES:
+        chunk, features, truth = source(values, bits, rows, shares, look)
+        found = measure(chunk, features, probing)
+        actions = found.actions
+        told = actions.bits
+        print(
+            f"| {values} {shares} | {look} | {5 * rows // 7:,} | {truth:.2f} | "
+            f"{told.value:.2f} [{told.low:.2f}, {told.high:.2f}] | {actions.difference.mean():.2f} | "
+            f"{actions.pair.mean():.2f} | {found.linear_bits:.2f} | {'yes' if actions.converged else 'no'} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+"""`cgap encoders`: what encoders tell about the next actions, and how exactly they see, in one table and one figure."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from compression_gap import plugins
+from compression_gap.commands.answer import Answer, finish, plain_table, show_failures
+from compression_gap.commands.data import Selection
+from compression_gap.commands.encoder_costs import encoder_costs
+from compression_gap.commands.typed import settings
+from compression_gap.config import override, to_json
+from compression_gap.encoders.base import EncoderSpec
+from compression_gap.encoders.blind import Blind
+from compression_gap.encoders.channel import Channel
+from compression_gap.encoders.state import State
+from compression_gap.encoders.supervised import Supervised
+from compression_gap.measures.encoder_probe import Probing, parts_of
+from compression_gap.pipeline.jobs import (
+    SUMMARY,
+    ActionDenoisers,
+    Demonstrations,
+    Drawings,
+    EncoderQuality,
+    Features,
+    TrainedEncoder,
+)
+from compression_gap.pipeline.jobs.encoder import encoder_of
+from compression_gap.pipeline.plan import demonstrations
+from compression_gap.report.content import Measured
+from compression_gap.report.encoders import EncoderRow, render
+from compression_gap.store import Store
+from compression_gap.suites.base import SuiteSpec
+from compression_gap.training import Training
+
+HORIZON, STRIDE = 8, 4
+"""Actions a chunk that bits are about, and a window at every so many steps: as in the quickstart study."""
+RANDOM = "random_conv"
+
+
+@dataclass(frozen=True)
+class Rung:
+    """An encoder of the ladder."""
+
+    name: str
+    spec: EncoderSpec
+    trained: TrainedEncoder | None
+    quality: EncoderQuality
+    control: str = ""
+    """What a control arm shows; empty for others."""
+
+
+def encoders(
+    selection: Selection,
+    typed: Sequence[str],
+    root: Path,
+    workers: int,
+    device: str,
+    *,
+    quiet: bool,
+    probing: Probing | None = None,
+) -> Answer:
+    """Measures the typed encoders, or a ladder from random features to the true state, on one suite."""
+    suite_spec, store = selection.spec(), Store(root)
+    specs = [(text, encoder_named(text)) for text in typed] or default_ladder()
+    rungs = _rungs(selection, suite_spec, specs, probing or Probing())
+    outcome = finish([rung.quality for rung in rungs], store, workers, device, quiet=quiet)
+    done = [rung for rung in rungs if store.has(rung.quality)]
+    rows = [_row(store, rung) for rung in done]
+    costs = [
+        encoder_costs(rung.spec, encoder_of(store, rung.spec, rung.trained, suite_spec), suite_spec.build(), HORIZON)
+        for rung in done
+    ]
+    page = store.root / "reports" / f"encoders-{selection.suite}.html"
+    if rows:
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(render(selection.suite, rows, _command(selection, typed)), "utf-8")
+    told = [dataclasses.asdict(row) | dataclasses.asdict(cost) for row, cost in zip(rows, costs, strict=True)]
+    data = {
+        "suite": to_json(suite_spec),
+        "horizon": HORIZON,
+        "encoders": told,
+        "report": str(page) if rows else None,
+        "seconds": round(outcome.seconds, 1),
+        "failed": len(outcome.failed) + len(outcome.blocked),
+    }
+
+    def show(console: Console) -> None:
+        if rows:
+            _show(told, console)
+            console.print(Text(f"report: {page}"), soft_wrap=True)
+        show_failures(outcome, console)
+
+    return Answer(data, show, failed=bool(outcome.failed))
+
+
+def encoder_named(text: str) -> EncoderSpec:
+    """`kind` or `kind:field=value,field=value` as typed.
+
+    Raises ValueError with the closest name for an unknown kind or field, or a value of the wrong type.
+    """
+    kind, leaves = settings(text)
+    return override(plugins.find("encoders", kind)(), leaves)
+
+
+def default_ladder() -> list[tuple[str, EncoderSpec]]:
+    """From features that were never trained to the true state."""
+    never = [(RANDOM, encoder_named(RANDOM))] if RANDOM in plugins.kinds("encoders") else []
+    return [
+        *never,
+        ("supervised:steps=240", Supervised(steps=240)),
+        ("supervised:steps=700", Supervised(steps=700)),
+        ("channel:sigma=5", Channel(sigma=5.0)),
+        ("state", State()),
+    ]
+
+
+def _rungs(
+    selection: Selection, suite: SuiteSpec, specs: Sequence[tuple[str, EncoderSpec]], probing: Probing
+) -> list[Rung]:
+    """The encoders and the control arms. Whatever is pretrained learns from as many further demonstrations."""
+    by_task = selection.jobs(suite, suite.build())
+    demos = tuple(job for jobs in by_task.values() for job in jobs)
+    count, protocol = selection.attempts, demos[0].protocol
+    parts_of(np.repeat(np.arange(len(by_task)), count))  # too few are refused before any is made
+    actions = ActionDenoisers(demos, HORIZON, STRIDE, probing)
+    blind = EncoderQuality(Blind(), None, (), actions)
+
+    def rung(name: str, spec: EncoderSpec, control: str = "", *, shuffled: bool = False) -> Rung:
+        trained, features = None, ()
+        if spec.pretraining_steps:
+            suite.check_episodes(protocol, 2 * count)
+            further = demonstrations(suite, list(by_task), count, count, protocol)
+            training = Training(spec.pretraining_steps, batch=64, learning_rate=3e-3, schedule="cosine")
+            trained = TrainedEncoder(spec, _drawn(further, suite), training)
+        if spec.sees:
+            features = tuple(Features(spec, trained, drawings) for drawings in _drawn(demos, suite))
+        quality = EncoderQuality(spec, trained, features, actions, baseline=blind, shuffled=shuffled)
+        return Rung(name, spec, trained, quality, control)
+
+    ladder = [rung(name, spec) for name, spec in specs]
+    name, spec = next(((name, spec) for name, spec in reversed(specs) if spec.sees), specs[-1])
+    controls = [
+        Rung("no pictures", Blind(), None, blind, "proprioception and task alone"),
+        rung("shuffled", spec, f"other windows' features of {name}", shuffled=True),
+    ]
+    if not any(isinstance(spec, State) for _, spec in specs):
+        controls.append(rung("state", State(), "what a perfect encoder would tell"))
+    return [*ladder, *controls]
+
+
+def _drawn(demos: Sequence[Demonstrations], suite: SuiteSpec) -> tuple[Drawings, ...]:
+    return tuple(Drawings(job, suite.cameras, history=1, stride=STRIDE) for job in demos)
+
+
+def _row(store: Store, rung: Rung) -> EncoderRow:
+    told = json.loads((store.folder(rung.quality) / SUMMARY).read_text())
+    objects = told["pose"]
+    pose = objects.get("task") or next(iter(objects.values()))
+    return EncoderRow(
+        name=rung.name,
+        control=rung.control,
+        sees=rung.spec.sees,
+        width=told["width"],
+        error_mm=_measured(pose["mm"]),
+        error_degrees=_measured(pose["degrees"]),
+        bits=_measured(told["bits"]),
+        beyond=_measured(told["beyond"]),
+        sigma=told["sigma"],
+        linear_bits=told["linear_bits"],
+        converged=told["converged"],
+        interface=told["interface"],
+        test_demonstrations=told["test_demonstrations"],
+        test_chunks=told["test_chunks"],
+        left_out=tuple(told["left_out"]),
+    )
+
+
+def _measured(told: dict[str, Any] | None) -> Measured | None:
+    return None if told is None else Measured(told["value"], told["low"], told["high"], over="demonstrations")
+
+
+def _command(selection: Selection, typed: Sequence[str]) -> str:
+    encoders = [word for text in typed for word in ("--encoder", text)]
+    return shlex.join(["cgap", "encoders", *selection.words(encoders)])
+
+
+def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
+    columns = ("encoder", ">parameters", ">pictures/s", ">width", ">error mm", ">degrees", ">bits beyond", ">in all")
+    listed = plain_table(*columns, ">ms a step")
+    listed.columns[0].no_wrap = True
+    for number, row in enumerate(told):
+        if row["control"] and not told[number - 1]["control"]:
+            listed.add_row("control arms", style="dim")
+        speed = "" if row["pictures_per_second"] is None else f"{row['pictures_per_second']:,.0f}"
+        listed.add_row(
+            row["name"],
+            f"{row['parameters']:,}",
+            speed,
+            str(row["width"]),
+            _interval(row["error_mm"]),
+            _interval(row["error_degrees"]),
+            "ignored" if row["interface"] == "none" else _interval(row["beyond"]),
+            _interval(row["bits"]) + ("" if row["converged"] else " !"),
+            f"{1000 * row['training_step_seconds']:.1f}",
+        )
+    console.print(listed)
+    first = told[0]
+    left_out = ", ".join(first["left_out"]) or "nothing"
+    lines = [
+        f"Bits about the next {HORIZON} actions that a probe can use, looked at through noise of {first['sigma']:g} on "
+        f"actions scaled to [-1, 1]; beyond proprioception and the task; left out: {left_out}.",
+        f"On {first['test_chunks']} chunks of {first['test_demonstrations']} demonstrations that nothing was fitted "
+        "on; 95 % for other demonstrations. A step is one of a small Diffusion on these features, 64 windows.",
+    ]
+    if not all(row["converged"] for row in told):
+        lines.append("! denoiser not converged: more demonstrations (--episodes) would tell more bits.")
+    if any(row["interface"] == "none" for row in told):
+        lines.append("ignored: the probe did better without the features, so they are worth 0 bits to it.")
+    for line in lines:
+        console.print(Text(line, style="dim"))
+
+
+def _interval(number: dict[str, Any] | None) -> str:
+    if number is None:
+        return ""
+    return f"{number['value'] + 0.0:.1f} [{number['low'] + 0.0:.1f}, {number['high'] + 0.0:.1f}]"

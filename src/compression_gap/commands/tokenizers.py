@@ -1,0 +1,268 @@
+"""`cgap tokenizers`: action tokenizers measured side by side on a suite's demonstrations."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from rich.console import Console
+from rich.text import Text
+
+from compression_gap import config, plugins
+from compression_gap.commands import typed
+from compression_gap.commands.answer import Answer, finish, plain_table
+from compression_gap.commands.data import Selection
+from compression_gap.measures.attempts import write
+from compression_gap.measures.rate_distortion import Spectrum, gaussian_distortion
+from compression_gap.pipeline.job import Job
+from compression_gap.pipeline.jobs import (
+    SUMMARY,
+    Demonstrations,
+    Modelability,
+    TokenBits,
+    TokenizerQuality,
+    TrainedTokenizer,
+)
+from compression_gap.pipeline.jobs.data import read_demos, spread
+from compression_gap.pipeline.plan import PROBE
+from compression_gap.pipeline.run import Outcome
+from compression_gap.report.sheet import Line, Sheet, render
+from compression_gap.report.tokenizer_sheet import bound_words, sheet, speeds
+from compression_gap.shapes import ChunkShape
+from compression_gap.store import Store
+from compression_gap.tokenizers.base import TokenizerSpec
+from compression_gap.tokenizers.hub import Hub
+from compression_gap.training import Training
+
+FEWEST_EPISODES = 10
+TIMED_CHUNKS = 256
+ROUNDS = 3
+CURVE_BITS = np.geomspace(0.3, 3000, 300)
+# passes over the training chunks, and the most steps; short codes of few demonstrations are learned in seconds
+LEARNING = (100, Training(8000, batch=64, learning_rate=2e-3, schedule="cosine"))
+PROBING = (20, Training(1500, batch=64, learning_rate=1e-3, schedule="cosine"))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is done for one row of the table."""
+
+    name: str
+    spec: TokenizerSpec | None
+    quality: TokenizerQuality | None
+    given_state: Modelability | None
+    """None where the demonstrations have no state."""
+    failure: str | None = None
+    """Why nothing can be done."""
+
+    @property
+    def jobs(self) -> list[Job]:
+        return [job for job in (self.quality, self.given_state) if job is not None]
+
+
+def tokenizers(
+    selection: Selection,
+    names: Sequence[str],
+    horizon: int,
+    stride: int,
+    root: Path,
+    workers: int,
+    *,
+    quiet: bool,
+) -> Answer:
+    """Measures the tokenizers that are named, or one of every kind that needs no files, on chunks of `horizon` actions.
+
+    A tokenizer that fails is told in its place; the others are measured. Raises ValueError, before anything runs, for a
+    tokenizer, a field or a suite that is not there, one that does not fit the chunks, and too few episodes.
+    """
+    if selection.attempts < FEWEST_EPISODES:
+        raise ValueError(
+            f"--episodes {selection.attempts}: every tenth demonstration of a task is held out and measured on, so "
+            f"expected at least {FEWEST_EPISODES}"
+        )
+    spec, store = selection.spec(), Store(root)
+    suite = spec.build()
+    shape = ChunkShape(horizon, len(suite.legend.action))
+    specs = _named(names, shape) if names else _of_every_kind(shape)
+    demos = tuple(job for some in selection.jobs(spec, suite).values() for job in some)
+    plans = [_plan(name, found, shape, demos, stride, knows=bool(suite.legend.state)) for name, found in specs.items()]
+    outcome = finish([job for plan in plans for job in plan.jobs], store, workers, "cpu", quiet=quiet)
+    rows = [_row(plan, store, outcome) for plan in plans]
+    data: dict[str, Any] = {
+        "suite": config.to_json(spec),
+        "name": selection.suite,
+        "tasks": [suite.tasks[task] for task in selection.tasks or range(spec.num_tasks)],
+        "episodes": selection.attempts,
+        "horizon": horizon,
+        "stride": stride,
+        "tokenizers": rows,
+        "gaussian_curve": _curve(rows),
+        "failed": sum(row["failed"] is not None for row in rows),
+        "seconds": round(outcome.seconds, 1),
+    }
+    named = [word for name in names for word in ("--tokenizer", name)]
+    chunks = ["--horizon", str(horizon), "--stride", str(stride)]
+    page = sheet(data, shlex.join(["cgap", "tokenizers", *selection.words([*chunks, *named])]))
+    data |= _written(store, data, page)
+
+    def show(console: Console) -> None:
+        _show(page, speeds(rows), console)
+        console.print(Text(bound_words(rows), style="dim"))
+        console.print(Text(f"report: {data['report']}"), soft_wrap=True)
+
+    return Answer(data, show, failed=bool(data["failed"]))
+
+
+def _named(names: Sequence[str], shape: ChunkShape) -> dict[str, TokenizerSpec | str]:
+    """The tokenizers that were typed. Raises ValueError for one that does not fit."""
+    found: dict[str, TokenizerSpec | str] = {}
+    for name in names:
+        spec = typed.part("tokenizers", name)
+        assert isinstance(spec, TokenizerSpec), "the family says so"
+        spec.build(shape)
+        found[name] = spec
+    return found
+
+
+def _of_every_kind(shape: ChunkShape) -> dict[str, TokenizerSpec | str]:
+    """One of every kind that needs no files, at its small size, or why it cannot be had here."""
+    found: dict[str, TokenizerSpec | str] = {}
+    for kind in plugins.kinds("tokenizers"):
+        if kind == Hub.kind:  # it wraps a file or a download of the user's choice
+            continue
+        try:
+            cls = plugins.find("tokenizers", kind)
+            if typed.required(cls):
+                continue
+            spec = typed.small_size(cls)
+            assert isinstance(spec, TokenizerSpec), "the family says so"
+            spec.build(shape)
+            found[kind] = spec
+        except Exception as error:  # another's code: the table goes on without it
+            found[kind] = f"{type(error).__name__}: {error}"
+    return found
+
+
+def _plan(
+    name: str,
+    found: TokenizerSpec | str,
+    shape: ChunkShape,
+    demos: tuple[Demonstrations, ...],
+    stride: int,
+    *,
+    knows: bool,
+) -> Plan:
+    """The jobs of one tokenizer; what is learned takes as many steps as the demonstrations are worth."""
+    if isinstance(found, str):
+        return Plan(name, None, None, None, found)
+    chunks = sum(job.attempts * job.suite.cost.steps / stride for job in demos)
+    training = _steps(chunks, *LEARNING) if found.learned else None
+    trained = TrainedTokenizer(found, demos, shape.horizon, stride, training, seed=0)
+    probe = replace(PROBE, head="digits" if found.build(shape).digits else "index")
+    probing = _steps(chunks, *PROBING)
+    given = Modelability(trained, probe, probing) if knows else None
+    return Plan(name, found, TokenizerQuality(TokenBits(trained, probe, probing)), given)
+
+
+def _steps(chunks: float, passes: int, training: Training) -> Training:
+    """As many passes over about so many chunks, in at least 50 steps and at most those of `training`."""
+    return replace(training, steps=max(50, min(training.steps, round(passes * chunks / training.batch))))
+
+
+def _row(plan: Plan, store: Store, outcome: Outcome) -> dict[str, Any]:
+    """What was measured of one tokenizer, and `failed`: why something was not."""
+    errors = {job.digest: error for job, error in outcome.failed.items()}
+    reasons = [plan.failure] if plan.failure else []
+    row: dict[str, Any] = {"name": plan.name, "spec": None if plan.spec is None else config.to_json(plan.spec)}
+    if plan.quality is not None:
+        reasons += [errors[job.digest] for job in _chain(plan.jobs) if job.digest in errors]
+        if store.has(plan.quality):
+            row |= json.loads((store.folder(plan.quality) / SUMMARY).read_text())
+            if row["failure"] is None:
+                row["speed"] = _speed(plan.quality.bits.tokenizer, store)
+        if plan.given_state is not None and store.has(plan.given_state):
+            told = json.loads((store.folder(plan.given_state) / SUMMARY).read_text())
+            row["given_state_bits"] = told["code_length_bits"]
+    row["failed"] = reasons[0] if reasons else None
+    return row
+
+
+def _chain(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs and all that they need, what is needed first."""
+    return [found for job in jobs for found in [*_chain(job.needs), job]]
+
+
+@torch.no_grad()
+def _speed(job: TrainedTokenizer, store: Store) -> dict[str, float]:
+    """Chunks a second that are written and read, on one core: the best of some rounds. Told, and never kept."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    tokenizer = job.load(store)
+    held = torch.from_numpy(job.chunks(read_demos(store, job.demonstrations), held_out=True))
+    held = held[spread(len(held), TIMED_CHUNKS)]
+    written = write(tokenizer, held)
+    held = held[written.rows]
+    found = {"encode": _rate(lambda: tokenizer.encode(held), len(held))}
+    found["decode"] = _rate(lambda: tokenizer.decode(written.tokens), len(held))
+    torch.set_num_threads(threads)
+    return found
+
+
+def _rate(call: Callable[[], object], count: int) -> float:
+    best = float("inf")
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        call()
+        best = min(best, time.perf_counter() - started)
+    return count / best
+
+
+def _curve(rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """Bits and squared errors along the Gaussian's rate-distortion function; it is the same for all rows."""
+    variances = next((found for row in rows if (found := row.get("gaussian", {}).get("variances"))), None)
+    if variances is None:
+        return []
+    errors = gaussian_distortion(Spectrum(np.array(variances), (), 0), CURVE_BITS).values
+    return list(zip(CURVE_BITS.tolist(), errors.tolist(), strict=True))
+
+
+def _written(store: Store, data: dict[str, Any], sheet: Sheet) -> dict[str, str]:
+    """Writes the page, and the numbers without the timings as Parquet; returns where."""
+    folder = store.root / "reports"
+    folder.mkdir(parents=True, exist_ok=True)
+    page, numbers = (folder / f"tokenizers-{data['name']}.{ending}" for ending in ("html", "parquet"))
+    page.write_text(render(sheet), "utf-8")
+    rows = [_flat({name: value for name, value in row.items() if name != "speed"}) for row in data["tokenizers"]]
+    pl.DataFrame(rows, infer_schema_length=None).write_parquet(numbers)
+    return {"report": str(page), "parquet": str(numbers)}
+
+
+def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Nested numbers as columns `outer_inner`; the settings as one text."""
+    found: dict[str, Any] = {}
+    for name, value in row.items():
+        if name == "spec":
+            found[name] = json.dumps(value)
+        elif isinstance(value, Mapping):
+            found |= _flat(value, f"{before}{name}_")
+        else:
+            found[before + name] = value
+    return found
+
+
+def _show(page: Sheet, further: Sequence[Line], console: Console) -> None:
+    listed = plain_table("", *(f">{name}" for name in page.heads))
+    for line in (*page.lines, *further):
+        listed.add_row(Text(line.label), *(Text(value) for value in line.values))
+    console.print(listed)
+    for name, reason in page.failures:
+        console.print(Text(f"{name}: {reason}", style="red"), soft_wrap=True)
+    console.print(Text(page.lead, style="dim"))

@@ -1,0 +1,222 @@
+"""What features tell about actions and about the state: the same readouts, data and search for every encoder.
+
+Two ways to use the features are tried with the same budget, and the validation demonstrations choose: what a linear
+readout makes of them, or all of them. Through the first, wide features cannot drown what matters; through the second,
+what is not linearly there is found. Nothing is ever reduced without regard to the actions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from compression_gap.data.normalise import Standardise
+from compression_gap.measures.denoiser import Denoiser, Rows, loss_of_many_draws, train_denoiser
+from compression_gap.measures.denoising import ActionBits, action_bits, noise_errors
+from compression_gap.measures.ridge import fit_ridge
+from compression_gap.seeds import seed_of
+from compression_gap.training import Report, Training
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+EVERY = 7  # of seven demonstrations of a task five are for training, one is for validation and one for testing
+FEWEST = 8
+"""Test demonstrations, and validation demonstrations, below which no interval is worth printing."""
+
+
+@dataclass(frozen=True)
+class Probing(Training, family="settings", kind="probing", version=1):
+    """How denoisers are trained, and for which resolution: the same for every encoder, so that their bits compare."""
+
+    steps: int = 1500
+    """Optimiser steps; of these, validation demonstrations choose none, an eighth, a quarter, a half or all."""
+    batch: int = 256
+    """Chunks a step."""
+    learning_rate: float = 3e-3
+    """Of AdamW, betas (0.9, 0.95), no weight decay."""
+    sigma: float = 0.025
+    """Resolution: standard deviation of the noise through which actions are looked at, on the scale [-1, 1]."""
+    width: int = 192
+    """Of the denoisers."""
+    seeds: tuple[int, ...] = (0, 1)
+    """Each trains denoisers of its own; the interval covers them."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.sigma < 1:
+            raise ValueError(
+                f"Probing.sigma is a noise on actions scaled to [-1, 1], above 0 and below 1; got {self.sigma}"
+            )
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"Probing.seeds: expected at least one, each once; got {self.seeds}")
+
+
+@dataclass(frozen=True)
+class ProbeData:
+    """Chunks of demonstrations and what stands beside them. N rows, one a window."""
+
+    chunk: Float[Tensor, "N A"]
+    """The values that are measured, scaled to [-1, 1]."""
+    state: Float[Tensor, "N S"]
+    """Privileged, in the suite's units."""
+    known: Float[Tensor, "N P"]
+    """Proprioception and task, which every encoder's features are joined with."""
+    demonstration: Int[Tensor, " N"]
+    part: Int[Tensor, " N"]
+    """TRAIN, VALIDATION or TEST."""
+
+    def rows(self, part: int) -> Int[Tensor, " M"]:
+        """Row numbers of a part."""
+        return torch.nonzero(self.part == part).flatten()
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What the features of one encoder tell, on test demonstrations."""
+
+    actions: ActionBits
+    interface: str
+    """Which way of using the features did better on validation demonstrations: "readout" or "features"; "none" where
+    a baseline without them did better still."""
+    validation_bits: dict[str, float]
+    """Bits of both, there."""
+    linear_bits: float
+    """Of a linear readout if all were Gaussian: an index, no bound."""
+    state: Float[Tensor, "M S"]
+    """Linearly read from the features, in the suite's units."""
+
+
+def parts_of(task: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:
+    """The part of each demonstration, the same for all encoders: by its number within its task.
+
+    Raises ValueError if there are too few.
+    """
+    rank = np.empty_like(task)
+    for one in np.unique(task):
+        rank[task == one] = np.arange((task == one).sum())
+    part = np.maximum(rank % EVERY - (EVERY - 3), TRAIN)
+    fewest = min((part == VALIDATION).sum(), (part == TEST).sum())
+    if fewest < FEWEST:
+        raise ValueError(
+            f"bits need at least {FEWEST} demonstrations to test on, got {fewest} of {len(task)}: "
+            f"of each task every {EVERY}th is kept for that, so make more (--episodes)"
+        )
+    return part
+
+
+def untrained(values: int, context: int, probing: Probing, seed: int) -> Denoiser:
+    """A denoiser whose weights follow from the seed."""
+    torch.manual_seed(seed_of(seed, "denoiser"))
+    return Denoiser(values, context, probing.sigma, probing.width)
+
+
+def told_nothing(data: ProbeData) -> Rows:
+    """Chunks for the denoiser that knows nothing but what chunks are like."""
+    mean = data.chunk[data.rows(TRAIN)].mean(dim=0).expand_as(data.chunk)
+    return Rows(data.chunk, mean, torch.zeros(len(data.chunk), 1, device=data.chunk.device))
+
+
+def fit(rows: Rows, data: ProbeData, probing: Probing, seed: int, folder: Path, report: Report) -> Denoiser:
+    """A denoiser trained on the training demonstrations; validation ones choose when to stop."""
+    train, validation = data.rows(TRAIN), data.rows(VALIDATION)
+    denoiser = untrained(rows.chunk.shape[1], rows.context.shape[1], probing, seed).to(rows.chunk.device)
+    denoiser.fit((rows.chunk - rows.mean)[train])
+    return train_denoiser(
+        denoiser, rows.at(train), rows.at(validation), probing, seed=seed, folder=folder, report=report
+    )
+
+
+def probe(
+    features: Float[Tensor, "N F"],
+    units: Sequence[float] | None,
+    data: ProbeData,
+    unconditional: Sequence[Denoiser],
+    probing: Probing,
+    folder: Path,
+    report: Report,
+) -> Quality:
+    """Measures an encoder by its features of every window; `units` are its smallest changes that matter, if known.
+
+    `unconditional` are the denoisers that know nothing, one a seed. What is trained is kept in `folder`, so that a
+    killed call goes on from there. Raises ValueError if rows do not match or numbers are not finite.
+    """
+    check(features, data)
+    train, validation, test = (data.rows(part) for part in (TRAIN, VALIDATION, TEST))
+    inputs = torch.cat([_standardised(features, units, train), _standardised(data.known, None, train)], dim=1)
+    chunk, state = _readout(inputs, data)
+    read = torch.cat([_standardised(part, None, train) for part in (chunk, state, data.known)], dim=1)
+    ways = {"readout": Rows(data.chunk, chunk, read), "features": Rows(data.chunk, chunk, inputs)}
+    denoisers: dict[str, list[Denoiser]] = {name: [] for name in ways}
+    trainings = list(product(ways, probing.seeds))
+    for number, (name, seed) in enumerate(trainings):
+
+        def told(fraction: float, text: str, number: int = number) -> None:
+            report((number + fraction) / len(trainings), text)
+
+        denoisers[name].append(fit(ways[name], data, probing, seed, folder / f"{name}-{seed}", told))
+    nothing = told_nothing(data)
+    entropy = [loss_of_many_draws(denoiser, nothing.at(validation)) for denoiser in unconditional]
+    validation_bits = {
+        name: float(
+            np.mean(entropy) - np.mean([loss_of_many_draws(one, rows.at(validation)) for one in denoisers[name]])
+        )
+        for name, rows in ways.items()
+    }
+    best = max(ways, key=lambda name: validation_bits[name])
+    errors = [
+        noise_errors(without, nothing.at(test), one, ways[best].at(test))
+        for without, one in zip(unconditional, denoisers[best], strict=True)
+    ]
+    actions = action_bits(errors, data.demonstration[test].cpu().numpy(), probing.sigma)
+    linear_bits = _linear_bits(data.chunk, chunk, train, test, probing.sigma)
+    return Quality(actions, best, validation_bits, linear_bits, state[test])
+
+
+def check(features: Float[Tensor, "M F"], data: ProbeData) -> None:
+    """Raises ValueError if the features do not belong to the chunks, or something is not a finite number."""
+    if len(features) != len(data.chunk):
+        raise ValueError(f"expected features of {len(data.chunk)} windows, one a chunk; got {len(features)}")
+    for name, values in {"features": features, "chunk": data.chunk, "state": data.state, "known": data.known}.items():
+        wrong = torch.nonzero(~torch.isfinite(values).all(dim=1)).flatten()
+        if len(wrong):
+            raise ValueError(
+                f"{name}: expected finite numbers, got NaN or infinite ones in {len(wrong)} of {len(values)} windows, "
+                f"the first of them number {int(wrong[0])}"
+            )
+
+
+def _standardised(
+    values: Float[Tensor, "N W"], units: Sequence[float] | None, train: Int[Tensor, " M"]
+) -> Float[Tensor, "N W"]:
+    scale = Standardise(values.shape[1], units).to(values.device)
+    scale.fit(values[train].float())
+    return scale(values.float())
+
+
+def _readout(inputs: Float[Tensor, "N F"], data: ProbeData) -> tuple[Float[Tensor, "N A"], Float[Tensor, "N S"]]:
+    """Chunk and state read linearly: on training rows by fits to other demonstrations."""
+    train, values = data.rows(TRAIN), data.chunk.shape[1]
+    scale = Standardise(data.state.shape[1]).to(inputs.device)
+    scale.fit(data.state[train])
+    targets = torch.cat([data.chunk, scale(data.state)], dim=1)
+    readout = fit_ridge(inputs[train], targets[train], data.demonstration[train])
+    read = readout(inputs)
+    read[train] = readout.unseen
+    return read[:, :values], read[:, values:] * scale.std + scale.mean
+
+
+def _linear_bits(
+    chunk: Float[Tensor, "N A"], mean: Float[Tensor, "N A"], train: Tensor, test: Tensor, sigma: float
+) -> float:
+    """Sum of 1/2 log2 of total over remaining variance along the principal directions of chunks, at the resolution."""
+    centred = (chunk - chunk[train].mean(dim=0)).double()
+    _, directions = torch.linalg.eigh(centred[train].T @ centred[train])
+    total = (centred[test] @ directions).square().mean(dim=0)
+    left = ((chunk - mean)[test].double() @ directions).square().mean(dim=0)
+    return float(0.5 * torch.log2((total + sigma**2) / (left + sigma**2)).clamp(min=0).sum())

@@ -1,0 +1,279 @@
+"""Held-out code length of tokens, without and with features: what an encoder tells about a code.
+
+Every encoder gets the same probe, the same chunks and the same training. An id is told digit by digit, so that ids that
+share a digit are learned together: from few demonstrations that comes much nearer to the truth than scoring every id.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from compression_gap.measures.code_lengths import CodeLengths
+from compression_gap.seeds import seed_of
+from compression_gap.shapes import Loss
+from compression_gap.training import WEIGHTS, Report, Training, save_tensors, train
+from compression_gap.transformer import Transformer, causal_mask
+
+TRAIN, VALIDATION, TEST = 0, 1, 2
+EVERY = 7  # of seven demonstrations five are for training, one is for validation and one for testing
+FRACTIONS = (0.25, 0.5, 1.0)
+"""Of the training demonstrations, for the learning curve."""
+PADDING = -1
+CANDIDATES = 8  # evenly spaced moments of training, among which validation demonstrations choose
+CHOSEN = "chosen.safetensors"
+ROWS = 512  # evaluated at once
+
+
+@dataclass(frozen=True)
+class TokenProbing(Training, family="settings", kind="token_probing", version=1):
+    """How probes of tokens are built and trained: the same for every encoder, so that their bits compare."""
+
+    steps: int = 800
+    """Optimiser steps; validation demonstrations choose after how many eighths of them to stop."""
+    batch: int = 128
+    """Chunks a step."""
+    learning_rate: float = 3e-3
+    """Of AdamW, betas (0.9, 0.95), no weight decay."""
+    width: int = 64
+    """Of the transformer."""
+    layers: int = 1
+    """Of the transformer."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Each trains probes of its own; the interval covers them."""
+    fractions: tuple[float, ...] = FRACTIONS
+    """Of the training demonstrations: without a half, nothing can be said about convergence."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"TokenProbing.seeds: expected at least one, each once; got {self.seeds}")
+        if not self.fractions or self.fractions[-1] != 1.0 or min(self.fractions) <= 0:
+            raise ValueError(
+                f"TokenProbing.fractions: expected shares above 0, the last of them 1; got {self.fractions}"
+            )
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Codes of the chunks of several demonstrations. Raises ValueError if they cannot be measured."""
+
+    ids: Int[Tensor, "N L"]
+    """Ids below V; behind a code shorter than L stand V, its end, and then -1."""
+    demonstration: Int[Tensor, " N"]
+    vocab_size: int
+    digits: tuple[int, ...] | None
+    """As `Tokenizer.digits`; None: an id is told at once."""
+
+    def __post_init__(self) -> None:
+        if self.ids.numel() == 0:
+            raise ValueError(f"ids: expected codes of at least one token, got shape {tuple(self.ids.shape)}")
+        if self.ids.min() < PADDING or self.ids.max() > self.vocab_size:
+            raise ValueError(
+                f"ids: expected 0 to {self.vocab_size - 1}, {self.vocab_size} for the end and -1 behind it; "
+                f"got {int(self.ids.min())} to {int(self.ids.max())}"
+            )
+        if self.digits is not None and (math.prod(self.digits) != self.vocab_size or self.varies):
+            raise ValueError(
+                f"digits: expected all {self.vocab_size} ids of codes of one length as digits, got {self.digits}"
+                f"{' and codes that end early' if self.varies else ''}; give None to tell ids at once"
+            )
+        fewest = min(int((self.part == part).sum()) for part in (TRAIN, VALIDATION, TEST))
+        if fewest == 0:
+            count = len(torch.unique(self.demonstration))
+            raise ValueError(
+                f"demonstration: code lengths on held-out chunks need demonstrations to train on, to stop by and to "
+                f"test on, at least {EVERY}; got {count}"
+            )
+
+    @property
+    def varies(self) -> bool:
+        """Whether some code ends early."""
+        return bool(((self.ids < 0) | (self.ids >= self.vocab_size)).any())
+
+    @property
+    def part(self) -> Int[Tensor, " N"]:
+        """TRAIN, VALIDATION or TEST of every chunk: by the rank of its demonstration."""
+        _, rank = torch.unique(self.demonstration, return_inverse=True)
+        return (rank % EVERY - (EVERY - 3)).clamp(min=TRAIN)
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Values of what is told one after the other: digits, or the whole id and the end."""
+        return self.digits or (self.vocab_size + self.varies,)
+
+    def rows(self, part: int, fraction: float = 1.0) -> Int[Tensor, " M"]:
+        """Row numbers of a part; of its demonstrations only a fraction, which a larger fraction contains."""
+        rows = torch.nonzero(self.part == part).flatten()
+        names = torch.unique(self.demonstration[rows]).tolist()
+        order = sorted(names, key=lambda name: seed_of("learning curve", name))
+        kept = torch.tensor(order[: math.ceil(fraction * len(order))], device=rows.device)
+        return rows[torch.isin(self.demonstration[rows], kept)]
+
+
+@dataclass(frozen=True)
+class Told:
+    """Codes in digits, and what the probe is told about them."""
+
+    digit: Int[Tensor, "B L J"]
+    """-1 behind the end."""
+    features: Float[Tensor, "B F"]
+
+    def at(self, rows: Tensor | np.ndarray) -> Told:
+        """Some of them."""
+        return Told(self.digit[rows], self.features[rows])
+
+
+class TokenProbe(nn.Module):
+    """Probabilities of codes, token by token and within a token digit by digit.
+
+    A causal transformer reads the tokens before, and the features. A gated layer then reads the token's own digits
+    before. It starts from the digits' shares at every position, so untrained it gives the sum of those entropies.
+    """
+
+    offset: Tensor
+    mask: Tensor
+
+    def __init__(self, levels: tuple[int, ...], length: int, features: int, probing: TokenProbing) -> None:
+        super().__init__()
+        width, total = probing.width, sum(levels)
+        self.levels = levels
+        self.register_buffer("offset", torch.tensor([sum(levels[:j]) for j in range(len(levels))]), persistent=False)
+        self.register_buffer("mask", causal_mask(length), persistent=False)
+        self.outer = nn.Parameter(torch.randn(total, width) / math.sqrt(len(levels)))
+        self.inner = nn.Parameter(torch.randn(total, width) / math.sqrt(len(levels)))
+        self.begin = nn.Parameter(torch.randn(1, width))
+        self.position = nn.Parameter(torch.randn(length, width))
+        self.turn = nn.Parameter(torch.randn(len(levels), width))
+        self.trunk = Transformer(width, probing.layers, 4, gated=True)
+        self.mix = nn.Linear(width, 2 * width)
+        self.back = nn.Linear(width, width)
+        self.write = nn.Parameter(torch.zeros(total, width))
+        self.share = nn.Parameter(torch.zeros(length, total))
+        self.read = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
+
+    def fit(self, digit: Int[Tensor, "N L J"]) -> None:
+        """Takes the digits' shares at every position, half a count added (Krichevsky & Trofimov 1981)."""
+        for j, (levels, first) in enumerate(zip(self.levels, self.offset.tolist(), strict=True)):
+            seen = functional.one_hot(digit[:, :, j] + 1, levels + 1)[:, :, 1:].sum(dim=0) + 0.5  # [L, levels]
+            with torch.no_grad():
+                self.share[:, first : first + levels] = (seen / seen.sum(dim=1, keepdim=True)).log()
+
+    def nats(self, told: Told) -> Float[Tensor, "B L"]:
+        """Code length of every token given those before it, in nats; 0 behind the end."""
+        counts = told.digit >= 0
+        place = told.digit.clamp(min=0) + self.offset
+        tokens = functional.embedding(place[:, :-1], self.outer).sum(dim=2)
+        begin = self.begin.expand(len(tokens), 1, -1)
+        length = place.shape[1]
+        x = torch.cat([begin, tokens], dim=1) + self.position[:length] + self.read(told.features)[:, None]
+        x = self.trunk(x, self.mask[:length, :length])
+        own = functional.embedding(place, self.inner)  # [B, L, J, W]
+        x = x[:, :, None] + (own.cumsum(dim=2) - own) + self.turn
+        value, gate = self.mix(x).chunk(2, dim=-1)
+        x = x + self.back(value * functional.silu(gate))
+        total = torch.zeros(place.shape[:2], device=x.device)
+        for j, (levels, first) in enumerate(zip(self.levels, self.offset.tolist(), strict=True)):
+            these = slice(first, first + levels)
+            logits = functional.linear(x[:, :, j], self.write[these]) + self.share[:length, these]
+            target = told.digit[:, :, j].clamp(min=0)
+            own_nats = functional.cross_entropy(logits.flatten(0, 1), target.flatten(), reduction="none")
+            total = total + own_nats.view_as(total)
+        return total * counts[:, :, 0]
+
+    def loss(self, told: Told) -> Loss:
+        """Code length in bits a chunk."""
+        bits = self.nats(told).sum(dim=1).mean() / math.log(2)
+        return Loss(bits, {"bits": bits.detach()})
+
+    @torch.no_grad()
+    def bits(self, told: Told) -> Float[Tensor, "N L"]:
+        """Code length of every token, in bits."""
+        parts = torch.arange(len(told.digit), device=told.digit.device).split(ROWS)
+        return torch.cat([self.nats(told.at(part)) for part in parts]).double() / math.log(2)
+
+
+def in_digits(ids: Int[Tensor, "N L"], levels: tuple[int, ...]) -> Int[Tensor, "N L J"]:
+    """Mixed-radix digits of ids, least significant first; -1 stays -1."""
+    digits, rest = [], ids
+    for values in levels:
+        digits.append((rest % values).where(ids >= 0, PADDING))
+        rest = rest // values
+    return torch.stack(digits, dim=2)
+
+
+def probe_tokens(
+    codes: Codes, features: Float[Tensor, "N F"] | None, probing: TokenProbing, folder: Path, report: Report
+) -> CodeLengths:
+    """Trains probes for every fraction and seed and measures the codes of the test demonstrations with them.
+
+    `features` None: the probe knows nothing but the earlier tokens. They are standardised on training demonstrations;
+    give wide features as a linear readout, which is the same for all encoders. What is trained is kept in `folder`, so
+    that a killed call goes on from there. Raises ValueError if features do not match the codes or are not finite.
+    """
+    if features is None:
+        features = torch.zeros(len(codes.ids), 1, device=codes.ids.device)
+    if len(features) != len(codes.ids):
+        raise ValueError(f"features: expected {len(codes.ids)} rows, one a code; got {len(features)}")
+    if not torch.isfinite(features).all():
+        raise ValueError(f"features: expected finite numbers, got {int((~torch.isfinite(features)).sum())} others")
+    rows = codes.rows(TRAIN)
+    spread, mean = torch.std_mean(features[rows].double(), dim=0, correction=0)
+    scaled = ((features.double() - mean) / spread.clamp(min=1e-6)).where(spread > 1e-6, 0.0).float()
+    told = Told(in_digits(codes.ids, codes.levels), scaled)
+    runs = list(product(probing.fractions, probing.seeds))
+    bits = []
+    for number, (fraction, seed) in enumerate(runs):
+
+        def along(part: float, text: str, number: int = number) -> None:
+            report((number + part) / len(runs), text)
+
+        own = folder / f"{fraction:g}-{seed}"
+        probe = _trained(codes, told, fraction, probing, seed=seed, folder=own, report=along)
+        bits.append(probe.bits(told.at(codes.rows(TEST))).cpu().numpy())
+    shape = (len(probing.fractions), len(probing.seeds))
+    tested = codes.demonstration[codes.rows(TEST)].cpu().numpy()
+    return CodeLengths(probing.fractions, np.stack(bits).reshape(*shape, *bits[0].shape), tested)
+
+
+def _trained(
+    codes: Codes, told: Told, fraction: float, probing: TokenProbing, *, seed: int, folder: Path, report: Report
+) -> TokenProbe:
+    """A probe with the weights that do best on the validation demonstrations, of nine moments from untrained on."""
+    train_rows = codes.rows(TRAIN, fraction).cpu()
+    validation = told.at(codes.rows(VALIDATION))
+    torch.manual_seed(seed_of(seed, "token probe"))
+    probe = TokenProbe(codes.levels, codes.ids.shape[1], told.features.shape[1], probing).to(told.features.device)
+    if (folder / CHOSEN).exists():
+        probe.load_state_dict(load_file(folder / CHOSEN))
+        return probe.eval()
+    probe.fit(told.digit[train_rows])
+    folder.mkdir(parents=True, exist_ok=True)
+    candidates = [{name: value.clone() for name, value in probe.state_dict().items()}]
+
+    def batch_at(step: int) -> Told:
+        draws = np.random.default_rng([seed, step]).integers(len(train_rows), size=probing.batch)
+        return told.at(train_rows[draws])
+
+    milestones = sorted({probing.steps * k // CANDIDATES for k in range(1, CANDIDATES)} - {0})
+    train(probe, batch_at, [], probing, seed=seed, folder=folder, report=report, milestones=milestones)
+    files = [*(folder / f"weights-{step}.safetensors" for step in milestones), folder / WEIGHTS]
+    candidates += [load_file(file) for file in files]
+    lengths = []
+    for candidate in candidates:
+        probe.load_state_dict(candidate)
+        lengths.append(float(probe.bits(validation).sum(dim=1).mean()))
+    probe.load_state_dict(candidates[int(np.argmin(lengths))])
+    save_tensors(probe.state_dict(), folder / CHOSEN)
+    for file in files:
+        file.unlink()
+    return probe.eval()

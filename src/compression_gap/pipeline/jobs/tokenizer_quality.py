@@ -1,0 +1,249 @@
+"""Jobs that measure a tokenizer from all sides, on demonstrations that it was not fitted on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from compression_gap.data.demos import Demos
+from compression_gap.data.windows import window_frames
+from compression_gap.measures.attempts import Read, read, write
+from compression_gap.measures.distortion import POSITION, arm_of, distortion, squared_drift, tails
+from compression_gap.measures.entropy import marginals
+from compression_gap.measures.modelability import KnowingTokenModel, token_lengths
+from compression_gap.measures.quantity import mean_over_demonstrations
+from compression_gap.measures.rate_distortion import excess, spectrum
+from compression_gap.measures.robustness import sensitivity_mm, undecodable
+from compression_gap.pipeline.job import Context, Cost, Job
+from compression_gap.pipeline.jobs.data import HELD_OUT_ROWS, SUMMARY, read_demos, spread
+from compression_gap.pipeline.jobs.learning import learn
+from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
+from compression_gap.policies.autoregressive import Autoregressive
+from compression_gap.seeds import seed_of
+from compression_gap.store import write_json
+from compression_gap.suites.base import Legend, Suite
+from compression_gap.tokenizers.base import Tokenizer, Tokens
+from compression_gap.training import Training
+
+CORRUPTED_CODES = 256  # enough for a share to within three points
+CODES_A_PLACE = 64
+PREFIXES = 16  # longer codes are cut at powers of two only
+
+
+@dataclass(frozen=True)
+class Modelability(Job, kind="modelability", version=1):
+    """How long a tokenizer's codes of held-out chunks are when the true state, proprioception and the task are known.
+    Writes summary.json, and the probe with its loss curve."""
+
+    resumable: ClassVar[bool] = True
+    tokenizer: TrainedTokenizer
+    probe: Autoregressive
+    training: Training
+
+    @property
+    def title(self) -> str:
+        return f"bits of {self.tokenizer.title}, given the state"
+
+    def cost(self) -> Cost:
+        return TokenBits(self.tokenizer, self.probe, self.training).cost()
+
+    def run(self, context: Context) -> None:
+        demos, suite = read_demos(context.store, self.tokenizer.demonstrations), self.tokenizer.suite.build()
+        tokenizer = self.tokenizer.load(context.store)
+        parts = []
+        for held_out in (False, True):
+            written = write(tokenizer, torch.from_numpy(self.tokenizer.chunks(demos, held_out=held_out)))
+            frames = first_frames(self.tokenizer, demos, held_out=held_out)[written.rows.numpy()]
+            parts.append((written.tokens, known_of(demos, frames, suite), frames))
+        (tokens, known, _), (held_tokens, held_known, held_frames) = parts
+        torch.manual_seed(seed_of(self.tokenizer.seed, "probe"))
+        model = KnowingTokenModel(self.probe, tokenizer, known.shape[1])
+        model.standardise.fit(known)
+        ids, held_ids = model.ids(tokens), model.ids(held_tokens)
+        shown = spread(len(held_ids), HELD_OUT_ROWS)
+        held_out = (held_ids[shown], held_known[shown])
+        seed = self.tokenizer.seed
+        learn(model, lambda rows: (ids[rows], known[rows]), len(ids), held_out, self.training, seed, context)
+        lengths = model.bits(held_ids, held_known).sum(1).double().numpy()
+        of_chunk = mean_over_demonstrations(lengths[None], demonstrations_of(demos, held_frames), kind="upper bound")
+        write_json(context.folder / SUMMARY, {"code_length_bits": dataclasses.asdict(of_chunk)})
+
+
+@dataclass(frozen=True)
+class TokenizerQuality(Job, kind="tokenizer_quality", version=1):
+    """Rate, distortion, use of the vocabulary and robustness of a tokenizer on held-out chunks, and where it stands
+    beside the Gaussian's rate-distortion function. Writes summary.json."""
+
+    bits: TokenBits
+    """The tokenizer, with the probe that measures code lengths."""
+
+    @property
+    def title(self) -> str:
+        return f"quality of {self.bits.tokenizer.title}"
+
+    def run(self, context: Context) -> None:
+        job, model = self.bits.tokenizer, self.bits.load(context.store)
+        tokenizer, legend = model.policy.tokenizer, job.suite.build().legend
+        demos = read_demos(context.store, job.demonstrations)
+        train, held = (job.chunks(demos, held_out=part) for part in (False, True))
+        seen, written = (write(tokenizer, torch.from_numpy(some)) for some in (train, held))
+        rows = written.rows.numpy()
+        whole = Coded(
+            written.tokens, held[rows], demonstrations_of(demos, first_frames(job, demos, held_out=True)[rows])
+        )
+        told = read(tokenizer, whole.tokens)
+        ids = model.ids(whole.tokens)
+        lengths = token_lengths(model.policy, torch.zeros(len(ids), 1, 1), ids).double().numpy()
+        code_length = mean_over_demonstrations(lengths.sum(1)[None], whole.demonstration, kind="upper bound")
+        total = marginals(ids.numpy(), whole.demonstration, tokenizer.vocab_size).total
+        nobody = np.zeros(len(seen.rows), dtype=np.int64)  # intervals for hundreds of places are dear, and not shown
+        places = marginals(model.ids(seen.tokens).numpy(), nobody, tokenizer.vocab_size).positions
+        generator = torch.Generator().manual_seed(seed_of("corruption"))
+        lost = undecodable(tokenizer, whole.some(CORRUPTED_CODES), generator)
+        sensitivity = sensitivity_mm(tokenizer, whole.some(CODES_A_PLACE), legend, generator)
+        summary: dict[str, Any] = {
+            "chunks": len(held),
+            "demonstrations": len(np.unique(whole.demonstration)),
+            "vocab_size": tokenizer.vocab_size,
+            "tokens": float(whole.tokens.length.double().mean()),
+            "nominal_bits": tokenizer.nominal_bits,
+            "code_length_bits": dataclasses.asdict(code_length),
+            "marginal_bits": dataclasses.asdict(total),
+            "perplexity": float(np.mean([place.perplexity.value or 1.0 for place in places])),
+            "dead": float(np.mean([(place.dead.value or 0.0) / tokenizer.vocab_size for place in places])),
+            "unwritten": len(held) - len(rows),
+            "unreadable": int((~told.valid).sum()),
+            "failure": written.failure or told.failure,
+            "undecodable": dataclasses.asdict(lost),
+            "sensitivity_mm": None if sensitivity is None else [_number(value) for value in sensitivity],
+            **_distances(whole, told, legend),
+        }
+        rate = min(float(lengths.sum(1).mean()), tokenizer.nominal_bits)
+        summary |= _beside_the_gaussian(train, summary["squared_error"], rate, legend)
+        summary["prefixes"] = _prefixes(tokenizer, whole, lengths, legend)
+        write_json(context.folder / SUMMARY, summary)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Held-out chunks that could be written, with their codes."""
+
+    tokens: Tokens
+    chunk: Float[np.ndarray, "N T D"]
+    demonstration: Int[np.ndarray, " N"]
+
+    def some(self, most: int) -> Tokens:
+        """At most so many of the codes, evenly spread."""
+        chosen = torch.from_numpy(spread(len(self.chunk), most))
+        return Tokens(self.tokens.ids[chosen], self.tokens.length[chosen])
+
+
+def first_frames(job: TrainedTokenizer, demos: Demos, *, held_out: bool) -> Int[np.ndarray, " N"]:
+    """The frame at which each chunk of `TrainedTokenizer.chunks` begins."""
+    return window_frames(demos, demos.rows(held_out=held_out), 1, job.stride)[:, 0]
+
+
+def demonstrations_of(demos: Demos, frames: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
+    """The row of `demos.episodes` that each frame belongs to."""
+    return np.searchsorted(demos.episodes["start"].to_numpy(), frames, side="right") - 1
+
+
+def known_of(demos: Demos, frames: Int[np.ndarray, " N"], suite: Suite) -> Float[Tensor, "N S"]:
+    """State, proprioception and task of some frames."""
+    task = torch.nn.functional.one_hot(torch.from_numpy(demos.task[frames]), len(suite.tasks))
+    columns = [torch.from_numpy(np.asarray(array[frames])) for array in (demos.state, demos.proprioception)]
+    return torch.cat([*columns, task.float()], dim=1)
+
+
+def _distances(coded: Coded, told: Read, legend: Legend) -> dict[str, Any]:
+    """Errors of the codes that can be read: in the units of the task, and squared, summed over a chunk and its arm."""
+    kept = told.valid.numpy()
+    chunk, decoded = coded.chunk[kept], told.chunk.numpy()[kept].astype(np.float64)
+    arm = arm_of(legend)
+    return {
+        **distortion(chunk, decoded, legend),
+        **tails(chunk, decoded, legend),
+        "mm": _mm(chunk, decoded, legend, coded.demonstration[kept]),
+        "squared_error": float(((decoded - chunk)[..., arm] ** 2).sum(axis=(1, 2)).mean()),
+    }
+
+
+def _mm(
+    chunk: Float[np.ndarray, "N T D"],
+    decoded: Float[np.ndarray, "N T D"],
+    legend: Legend,
+    demonstration: Int[np.ndarray, " N"],
+) -> dict[str, Any] | None:
+    """The root mean square of `distortion`, with an interval over demonstrations."""
+    squared = squared_drift(chunk, decoded, legend, POSITION)
+    if squared is None:
+        return None
+    mean = mean_over_demonstrations(squared.mean(axis=1)[None], demonstration, kind="estimate", unit="mm^2")
+    ends = {name: None if (end := getattr(mean, name)) is None else math.sqrt(end) for name in ("value", "low", "high")}
+    return dataclasses.asdict(dataclasses.replace(mean, unit="mm", **ends))
+
+
+def _beside_the_gaussian(
+    train: Float[np.ndarray, "N T D"], squared_error: float, rate: float, legend: Legend
+) -> dict[str, Any]:
+    """The Gaussian with the covariance of the training chunks' arm actions, and how far the code lies above its curve.
+
+    An estimate: the covariance is one of a sample.
+    """
+    arm = arm_of(legend)
+    vectors = train[..., arm].reshape(len(train), -1).astype(np.float64)
+    if len(vectors) <= vectors.shape[1]:
+        note = f"{len(vectors)} training chunks are too few for a covariance of {vectors.shape[1]} values"
+        return {"gaussian": {"note": note}, "excess": None}
+    found = spectrum(np.cov(vectors, rowvar=False, ddof=0).reshape(vectors.shape[1], vectors.shape[1]))
+    still = [{place * len(arm) + n for place in range(train.shape[1])} <= set(found.constant) for n in range(len(arm))]
+    names = [legend.action[d].partition(" (")[0] for d in arm]
+    gaussian = {
+        "variances": found.variances.tolist(),
+        "actions": [name for name, never in zip(names, still, strict=True) if not never],
+        "constant": [name for name, never in zip(names, still, strict=True) if never],
+        "singular": found.singular,
+        "kind": "estimate",
+        "note": "" if len(found.variances) else "no arm action varies",
+    }
+    placed = dataclasses.asdict(excess(found, rate, squared_error)) if len(found.variances) and squared_error else None
+    return {"gaussian": gaussian, "excess": placed}
+
+
+def _prefixes(
+    tokenizer: Tokenizer, coded: Coded, lengths: Float[np.ndarray, "N L"], legend: Legend
+) -> list[dict[str, Any]]:
+    """Rate and error of the first k tokens of an ordered code."""
+    if not tokenizer.ordered or tokenizer.varies:
+        return []
+    longest = tokenizer.max_tokens
+    cuts = range(1, longest + 1) if longest <= PREFIXES else [2**i for i in range((longest - 1).bit_length())]
+    found = []
+    for cut in sorted({*cuts, longest}):
+        told = read(tokenizer, Tokens(coded.tokens.ids, coded.tokens.length.clamp(max=cut)))
+        if told.valid.any():
+            errors = _distances(coded, told, legend)
+            bits = float(lengths[:, :cut].sum(1).mean())
+            nominal = cut * math.log2(tokenizer.vocab_size)
+            mm = errors["mm"] and errors["mm"]["value"]
+            found.append(
+                {
+                    "tokens": cut,
+                    "nominal_bits": nominal,
+                    "bits": bits,
+                    "mm": mm,
+                    "squared_error": errors["squared_error"],
+                }
+            )
+    return found
+
+
+def _number(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,245 @@
+"""Tokenizers side by side: the table's lines, the figure and the page, from what `cgap tokenizers` measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from compression_gap.report.sheet import Line, Sheet
+from compression_gap.report.svg import SHAPES, Panel, Point, legend, logarithmic
+from compression_gap.report.words import count
+
+Row = Mapping[str, Any]
+COLOURS = 6
+Y_LABEL = "squared error, share of the variance"
+CAPTION = (
+    "Squared error of held-out chunks, as share of the variance of the training chunks, against bits a chunk. A filled "
+    "mark stands at the code length, the bar at the nominal bits, hollow marks at the first 1, 2, ... of the tokens of "
+    "ordered codes. The curve is what a Gaussian with the training chunks' covariance needs: no source of that "
+    "covariance needs more, so a code that lies above it spends more than it must, and one for actions that are not "
+    "Gaussian may lie below. The covariance is of a sample, so the curve is an estimate. "
+)
+NONE = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+
+NOTES = (
+    (
+        "Code length",
+        "bounds a code's bits from above in expectation: it is the held-out length under a small autoregressive model, "
+        "which knows nothing but the earlier tokens. Given the state, the model also knows the true state, "
+        "proprioception and the task: what is left is what a policy must find out, or guess. The sum of marginals "
+        "leaves out what tokens have in common; it is an upper bound for many independent chunks.",
+    ),
+    (
+        "Error",
+        "is of held-out chunks, integrated over the chunk, because the sum of its moves is where the arm ends up: root "
+        "mean square over chunks and steps; the largest error of a chunk, which 99 % and all of the chunks stay below.",
+    ),
+    (
+        "Above the Gaussian's",
+        "are the smaller of code length and nominal bits, less the bits that the Gaussian needs for the same squared "
+        "error; and the squared error over the one that the Gaussian has at the same bits. Estimates: the code length "
+        "is an upper bound, and the covariance is one of a sample.",
+    ),
+    (
+        "What cannot be written or read",
+        "is left out of all other numbers, which may flatter them.",
+    ),
+    (
+        "Dead ids",
+        "were not seen in the training chunks, beyond those that the ids seen once or twice say are still to come.",
+    ),
+    (
+        "Corrupted codes",
+        "have one token replaced by another, or one left out, at a random place. A wrong token that can still be read "
+        "moves the arm: root mean square of how far, for each place of the token.",
+    ),
+)
+
+
+def table(rows: Sequence[Row]) -> tuple[Line, ...]:
+    """The lines of the table."""
+    lines: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
+        ("rate", "tokens, of a vocabulary", lambda row: f"{_plain(row['tokens'], 1)} of {row['vocab_size']}"),
+        ("rate", "nominal bits", lambda row: _plain(row["nominal_bits"])),
+        ("rate", "code length, bits ≤", lambda row: _quantity(row["code_length_bits"])),
+        ("rate", "sum of marginals, bits ≤", lambda row: _quantity(row["marginal_bits"])),
+        ("rate", "given the state, bits ≤", lambda row: _quantity(row["given_state_bits"])),
+        ("use", "perplexity of a token", lambda row: _plain(row["perplexity"])),
+        ("use", "dead ids, %", lambda row: _percent(row["dead"])),
+        ("error", "error, mm", lambda row: _quantity(row["mm"], 2)),
+        ("error", "99 % of chunks, worst, mm", lambda row: _pair(row["mm_99"], row["mm_worst"])),
+        ("error", "error, degrees", lambda row: _plain(row["degrees"], 2)),
+        ("error", "99 % of chunks, worst, degrees", lambda row: _pair(row["degrees_99"], row["degrees_worst"])),
+        ("error", "gripper wrong, % of steps", lambda row: _percent(row["gripper"], 2)),
+        ("bound", "bits above the Gaussian's", lambda row: _plain(row["excess"]["bits"], signed=True)),
+        ("bound", "dB above the Gaussian's", lambda row: _plain(row["excess"]["decibels"], 1, signed=True)),
+        ("wrong", "cannot be written or read", lambda row: f"{_lost(row)} of {row['chunks']}"),
+        ("wrong", "unreadable, token replaced, %", lambda row: _percent(row["undecodable"]["substituted"])),
+        ("wrong", "unreadable, token dropped, %", lambda row: _percent(row["undecodable"]["dropped"])),
+        ("wrong", "wrong token, first to last, mm", lambda row: _along(row["sensitivity_mm"])),
+        ("wrong", "worst wrong token, mm", lambda row: _worst(row["sensitivity_mm"])),
+    )
+    return tuple(Line(label, tuple(_told(tell, row) for row in rows), group) for group, label, tell in lines)
+
+
+def speeds(rows: Sequence[Row]) -> tuple[Line, ...]:
+    """Further lines for who looks on: timings are printed, and never written down."""
+    lines: tuple[tuple[str, Callable[[Row], str]], ...] = (
+        ("chunks written a second", lambda row: _thousands(row["speed"]["encode"])),
+        ("chunks read a second", lambda row: _thousands(row["speed"]["decode"])),
+    )
+    return tuple(Line(label, tuple(_told(tell, row) for row in rows), "speed") for label, tell in lines)
+
+
+def sheet(data: Mapping[str, Any], command: str) -> Sheet:
+    """The page of one run, which `command` makes again."""
+    rows = data["tokenizers"]
+    measured = [row for row in rows if "nominal_bits" in row]
+    drawn, keys, caption = _figure(measured, data["gaussian_curve"])
+    failures = [(row["name"], reason) for row in rows for reason in (row["failed"], row.get("failure")) if reason]
+    return Sheet(
+        title=f"Action tokenizers on {data['name']}",
+        kicker="tokenizers",
+        lead=_lead(data, measured),
+        heads=tuple(row["name"] for row in rows),
+        lines=table(rows),
+        notes=NOTES,
+        caption=caption,
+        figure=drawn,
+        legend=keys,
+        failures=tuple(failures),
+        command=command,
+    )
+
+
+def _lead(data: Mapping[str, Any], measured: Sequence[Row]) -> str:
+    """What the numbers are of."""
+    text = (
+        f"Chunks of {data['horizon']} actions from {data['episodes']} attempts of the expert at each of "
+        f"{count(len(data['tasks']), 'task')}, one at every {data['stride']} steps."
+    )
+    if not measured:
+        return text
+    first = measured[0]
+    text += f" All numbers are of {first['chunks']} chunks of {first['demonstrations']} demonstrations that nothing "
+    note = first["code_length_bits"]["note"]
+    return text + f"was fitted on; {note or 'intervals: 95 % for other demonstrations'}."
+
+
+def bound_words(rows: Sequence[Row]) -> str:
+    """Which actions are in the Gaussian's bound, or why there is none; empty if nothing was measured."""
+    gaussian = next((row["gaussian"] for row in rows if "gaussian" in row), None)
+    if gaussian is None:
+        return ""
+    if gaussian["note"]:
+        return f"There is no Gaussian to compare with: {gaussian['note']}."
+    text = f"In the error and the Gaussian: {', '.join(gaussian['actions'])}. "
+    if gaussian["constant"]:
+        text += f"Left out, because they never change: {', '.join(gaussian['constant'])}. "
+    return text + "Grippers are left out of both; their bits are part of every code's."
+
+
+def _figure(rows: Sequence[Row], curve: Sequence[Point]) -> tuple[Markup | None, Markup, str]:
+    """Error against bits with the Gaussian's curve, its keys and its caption; no figure without a curve.
+
+    `curve` has bits and squared errors.
+    """
+    shown = [row for row in rows if row["squared_error"] > 0 and row["code_length_bits"]["value"] > 0]
+    if not shown or not curve:
+        return None, Markup(""), ""
+    total = sum(shown[0]["gaussian"]["variances"])
+    bits = [bits for row in shown for bits in (_rate(row), row["nominal_bits"], *(p["bits"] for p in row["prefixes"]))]
+    errors = [
+        error for row in shown for error in (row["squared_error"], *(p["squared_error"] for p in row["prefixes"]))
+    ]
+    x = logarithmic(max(min(bits), 0.5) / 1.3, max(bits) * 1.3, label="bits a chunk")
+    y = logarithmic(min(errors) / total / 3, max(1.2, max(errors) / total * 1.2), label=Y_LABEL)
+    panel = Panel(720, 440, x, y, left=58)
+    inside = [(bits, error / total) for bits, error in curve if x.low <= bits <= x.high and error / total >= y.low]
+    panel.line(inside, "plain")
+    keys = [("the Gaussian with the chunks' covariance", "", "plain")]
+    said = []
+    for number, row in enumerate(shown):
+        style, shape = f"s{number % COLOURS}", SHAPES[number % 4]
+        at: Point = (_rate(row), row["squared_error"] / total)
+        along = [(max(p["bits"], x.low), p["squared_error"] / total) for p in row["prefixes"]]
+        if along:
+            panel.line(along, style)
+        for prefix, place in zip(row["prefixes"], along, strict=True):
+            tip = f"{row['name']}, first {prefix['tokens']} tokens: {prefix['bits']:.1f} bits" + _mm(prefix["mm"])
+            panel.mark(place, shape, style + " hollow", tip, radius=3)
+        panel.line([at, (row["nominal_bits"], at[1])], style + " thin")
+        panel.mark(
+            (row["nominal_bits"], at[1]), "bar", style, f"{row['name']}, nominal: {row['nominal_bits']:.1f} bits"
+        )
+        told = f"{row['name']}: {at[0]:.1f} bits, {100 * at[1]:.3g} % of the variance" + _mm(
+            (row["mm"] or {}).get("value")
+        )
+        panel.mark(at, shape, style, told, radius=5)
+        keys.append((row["name"], shape, style))
+        said.append(told)
+    alt = "Squared error against bits a chunk. " + "; ".join(said)
+    return panel.svg(alt), legend(keys), CAPTION + bound_words(rows)
+
+
+def _rate(row: Row) -> float:
+    return min(row["code_length_bits"]["value"], row["nominal_bits"])
+
+
+def _told(tell: Callable[[Row], str], row: Row) -> str:
+    """What a line says of a tokenizer; a dash for what was not measured."""
+    try:
+        return tell(row)
+    except (KeyError, TypeError):
+        return NONE
+
+
+def _plain(value: float, decimals: int = 0, *, signed: bool = False) -> str:
+    return f"{round(value, decimals) + 0.0:{'+' if signed else ''}.{decimals}f}".replace("-", MINUS)
+
+
+def _quantity(quantity: Mapping[str, Any], decimals: int = 1) -> str:
+    """A number with its interval."""
+    text = _plain(quantity["value"], decimals)
+    if quantity["low"] is None:
+        return text
+    return f"{text} [{_plain(quantity['low'], decimals)}, {_plain(quantity['high'], decimals)}]"
+
+
+def _percent(share: float, decimals: int = 0) -> str:
+    return _plain(100 * share, decimals)
+
+
+def _pair(usual: float, worst: float) -> str:
+    return f"{_plain(usual, 1)}, {_plain(worst, 1)}"
+
+
+def _lost(row: Row) -> int:
+    return row["unwritten"] + row["unreadable"]
+
+
+def _along(by_place: Sequence[float | None]) -> str:
+    known = [value for value in by_place if value is not None]
+    if not known:
+        return NONE
+    return _plain(known[0], 1) if len(known) == 1 else f"{_plain(known[0], 1)} to {_plain(known[-1], 1)}"
+
+
+def _worst(by_place: Sequence[float | None]) -> str:
+    known = [(value, place) for place, value in enumerate(by_place, start=1) if value is not None]
+    if not known:
+        return NONE
+    value, place = max(known)
+    return f"{_plain(value, 1)} at {place}"
+
+
+def _thousands(rate: float) -> str:
+    return f"{round(rate, 1 - math.floor(math.log10(rate))):,.0f}" if rate >= 1 else f"{rate:.2g}"
+
+
+def _mm(value: float | None) -> str:
+    return "" if value is None else f", {value:.2f} mm"

@@ -1,0 +1,195 @@
+"""Action processors from a model hub, through the `transformers` library, with every decode checked."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from compression_gap.scaling import ActionScaling
+from compression_gap.shapes import ChunkShape
+from compression_gap.tokenizers.base import Decoded, Tokenizer, TokenizerSpec, Tokens
+
+TAIL = 0.01
+
+
+@dataclass(frozen=True)
+class Hub(TokenizerSpec, kind="hub", version=1):
+    """A processor that others have published: an object that is called with chunks [B, T, D] in [-1, 1], gives a list of
+    ids for each, and has `decode(ids, time_horizon=..., action_dim=...)`.
+
+    Agents do not save it again unless it was fitted anew, so whoever loads an agent needs the processor too. FAST's own
+    vocabularies need none of its code: see `published` of the tokenizer "fast".
+    """
+
+    processor: str = "physical-intelligence/fast"
+    """Name on the Hugging Face hub, or a local folder with processor_config.json."""
+    trust_remote_code: bool = False
+    """Whether Python code that comes with the processor may run: with your rights, on this machine, whatever it does.
+    Read it first. Most action processors cannot be loaded without."""
+    refit: bool = False
+    """Whether the processor is fitted anew to the training chunks, with its own `fit`. Its files are then kept with the
+    weights."""
+
+    @property
+    def repeats(self) -> bool:
+        return False
+
+    def build(self, shape: ChunkShape) -> HubTokenizer:
+        """Raises ImportError naming the extra if `transformers` is missing, FileNotFoundError if the processor is, and
+        ValueError if it has code that is not trusted or is no action processor."""
+        return HubTokenizer(self, shape)
+
+
+class HubTokenizer(Tokenizer):
+    """See `Hub`. Scales actions from their 1st to 99th percentile to [-1, 1]."""
+
+    varies = True
+    ordered = False
+    digits = None
+    files: Tensor
+
+    def __init__(self, spec: Hub, shape: ChunkShape) -> None:
+        super().__init__()
+        self.shape, self.refit, self.trusted = shape, spec.refit, spec.trust_remote_code
+        self.register_buffer("files", torch.zeros(0, dtype=torch.uint8))
+        self._processor = load(spec.processor, spec.trust_remote_code)
+        self.vocab_size = int(self._processor.vocab_size)
+        self.max_tokens = 2 * shape.horizon * shape.actions
+        self.scaling = ActionScaling(shape.actions)
+        taken = inspect.signature(self._processor.decode).parameters
+        sizes = {"time_horizon": shape.horizon, "action_dim": shape.actions}
+        self._sizes = {name: size for name, size in sizes.items() if name in taken}
+
+    def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
+        """Takes the actions' 1st to 99th percentile and, if asked for, fits the processor.
+
+        Raises ValueError if the fitted processor has more ids than the one it was made from.
+        """
+        self.scaling.fit(chunks, TAIL)
+        if not self.refit:
+            return
+        taken = inspect.signature(self._processor.fit).parameters
+        wanted = {**self._sizes, "vocab_size": self.vocab_size, "scale": getattr(self._processor, "scale", None)}
+        settings = {name: value for name, value in wanted.items() if name in taken and value is not None}
+        fitted = self._processor.fit(list(self.scaling(chunks).cpu().numpy()), **settings)
+        if fitted.vocab_size > self.vocab_size:
+            raise ValueError(f"Hub.refit: expected at most {self.vocab_size} ids, the fit gave {fitted.vocab_size}")
+        with tempfile.TemporaryDirectory() as folder:
+            fitted.save_pretrained(folder)
+            self.files = packed(Path(folder))
+        self._processor = unpacked(self.files, self.trusted)
+
+    @torch.no_grad()
+    def encode(self, chunk: Float[Tensor, "B T D"]) -> Tokens:
+        """The processor's codes. A chunk whose code has an id outside its vocabulary, or too many, gets an empty one."""
+        found = [self.written(values) for values in self.scaling(chunk).cpu().numpy()]
+        length = torch.tensor([len(ids) for ids in found])
+        padded = torch.zeros(len(found), max(1, *length.tolist(), 1), dtype=torch.int64)
+        for row, ids in zip(padded, found, strict=True):
+            row[: len(ids)] = torch.tensor(ids, dtype=torch.int64)
+        return Tokens(padded.to(chunk.device), length.to(chunk.device))
+
+    @torch.no_grad()
+    def decode(self, tokens: Tokens) -> Decoded:
+        """Chunks from whole codes. A row is invalid if its ids are not the processor's, or if its decode raises, prints an
+        error, gives another shape or numbers that are not finite, or gives zeros for a code that zeros do not have."""
+        valid = tokens.well_formed(self.vocab_size, 1, self.max_tokens).cpu()
+        chunks = np.zeros((len(valid), self.shape.horizon, self.shape.actions))
+        rows = zip(tokens.ids.tolist(), tokens.length.tolist(), strict=True)
+        for row, (ids, length) in enumerate(rows):
+            chunk = self.read(ids[:length]) if valid[row] else None
+            valid[row] = chunk is not None
+            if chunk is not None:
+                chunks[row] = chunk
+        scaled = torch.from_numpy(chunks).float().to(tokens.ids.device)
+        return Decoded(self.scaling.inverse(scaled), valid.to(tokens.ids.device))
+
+    def written(self, scaled: Float[np.ndarray, "T D"]) -> list[int]:
+        """The code of one chunk; empty if it is not one that this tokenizer can pass on."""
+        (ids,) = self._processor(scaled[None])
+        ids = [int(number) for number in ids]
+        known = all(0 <= number < self.vocab_size for number in ids)
+        return ids if known and len(ids) <= self.max_tokens else []
+
+    def read(self, ids: Sequence[int]) -> np.ndarray | None:
+        """One chunk, or None where the processor failed, also where it hides that."""
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+                chunk = np.asarray(self._processor.decode([list(ids)], **self._sizes), dtype=np.float64)
+        except Exception:  # whatever it raises, the row cannot be read
+            return None
+        if "error" in said.getvalue().lower() or chunk.shape != (1, self.shape.horizon, self.shape.actions):
+            return None
+        if not np.isfinite(chunk).all() or (not chunk.any() and list(ids) != self.written(chunk[0])):
+            return None
+        return chunk[0]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        files = state_dict.get(f"{prefix}files")
+        if files is not None and len(files):
+            self.files = files.clone()
+            self._processor = unpacked(self.files, self.trusted)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+def packed(folder: Path) -> UInt8[Tensor, " bytes"]:
+    """A folder's files as the bytes of one tensor, which goes into a state dict."""
+    files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    text = json.dumps({name: content.hex() for name, content in files.items()})
+    return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).clone()
+
+
+def unpacked(files: UInt8[Tensor, " bytes"], trusted: bool) -> Any:
+    """The processor that `packed` files hold."""
+    with tempfile.TemporaryDirectory(prefix="processor_") as folder:
+        for name, content in json.loads(bytes(files.tolist())).items():
+            path = (Path(folder) / name).resolve()
+            assert path.is_relative_to(Path(folder).resolve()), f"a processor's file lies outside its folder: {name}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(bytes.fromhex(content))
+        return load(folder, trusted)
+
+
+def load(processor: str, trusted: bool) -> Any:
+    """The processor of a folder or of the hub's offline cache."""
+    try:
+        import transformers
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"tokenizers/hub needs {error.name!r}, which is not installed: pip install 'compression-gap[vision]'"
+        ) from error
+    try:
+        found = transformers.AutoProcessor.from_pretrained(processor, trust_remote_code=trusted)
+    except OSError as error:
+        raise FileNotFoundError(
+            f"Hub.processor: {processor!r} is no folder with processor_config.json, is not in the hub's cache, and "
+            f"cannot be fetched; where there is a network, type `hf download {processor}`. "
+            f"({str(error).splitlines()[0]})"
+        ) from error
+    except ValueError as error:
+        if trusted or "trust_remote_code" not in str(error):
+            raise
+        raise ValueError(
+            f"Hub.trust_remote_code: {processor!r} comes with Python code of its own, which runs with your rights. Read "
+            "it, and set trust_remote_code=True if you trust it"
+        ) from error
+    lacking = [name for name in ("__call__", "decode", "vocab_size") if not hasattr(found, name)]
+    if lacking:
+        raise ValueError(
+            f"Hub.processor: {processor!r} is a {type(found).__name__}, not an action processor: it has no "
+            f"{', '.join(lacking)}"
+        )
+    return found
