@@ -90,7 +90,9 @@ def _check_following(tokenizer: Tokenizer, code: Tokens) -> None:
     for place in range(code.ids.shape[1] + 1):
         there = code.length >= place
         may = tokenizer.following(code.ids[there, :place])
-        assert may.shape == (int(there.sum()), tokenizer.vocab_size + 1), "following has a column an id and one for the end"
+        assert may.shape == (int(there.sum()), tokenizer.vocab_size + 1), (
+            "following has a column an id and one for the end"
+        )
         ends = code.length[there] == place
         assert may[ends, -1].all(), "a code may end where encode ended it"
         written = code.ids[there, min(place, code.ids.shape[1] - 1)]

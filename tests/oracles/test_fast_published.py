@@ -70,11 +70,13 @@ def test_ids_and_chunks_are_the_published_ones(fast: FastTokenizer):
 def test_a_louder_chunk_is_written_exactly_or_not_at_all(fast: FastTokenizer):
     chunks = motions(300, seed=2)
     rounding = (fast.decode(fast.encode(chunks)).chunk - chunks).abs().amax()
-    for louder in (1.67, 3.0, 50.0):
+    for louder in (1.67, 3.0):
         decoded = fast.decode(fast.encode(louder * chunks))
-        assert (decoded.chunk - louder * chunks).abs()[decoded.valid].amax() < 1.5 * rounding
-        assert decoded.valid.all() == (louder < 50)
-    assert not fast.encode(50 * chunks).length.all()
+        assert decoded.valid.all()
+        assert (decoded.chunk - louder * chunks).abs().amax() < 1.5 * rounding
+    far = fast.encode(50 * chunks)
+    assert not far.length.any()
+    assert not fast.decode(far).valid.any()
 
 
 def test_every_string_of_any_characters_gets_the_library_s_ids():
@@ -124,7 +126,9 @@ def test_a_published_vocabulary_that_lacks_characters_flags_what_it_cannot_write
     fast.fit(motions(2000, seed=0))
     fast.save_processor(tmp_path)
     content = json.loads((tmp_path / "tokenizer.json").read_text())
-    seen = {symbol: number for symbol, number in content["model"]["vocab"].items() if symbol not in ("Ă", "Ä", "Ï", "å")}
+    seen = {
+        symbol: number for symbol, number in content["model"]["vocab"].items() if symbol not in ("Ă", "Ä", "Ï", "å")
+    }
     merges = [(a, b) for a, b in content["model"]["merges"] if {a, b, a + b} <= seen.keys()]
     kept = {symbol: seen[symbol] for symbol in seen if len(symbol) == 1 or symbol in {a + b for a, b in merges}}
     content["model"]["vocab"], content["model"]["merges"] = kept, merges
