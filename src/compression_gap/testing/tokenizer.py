@@ -110,7 +110,8 @@ def _check_prefixes(tokenizer: Tokenizer, code: Tokens) -> None:
 
 def _check_reload(spec: TokenizerSpec, tokenizer: Tokenizer, chunks: Tensor) -> None:
     fresh = seeded(lambda: spec.build(tokenizer.shape), seed=1).eval()
-    fresh.load_state_dict(load(save({name: tensor.clone() for name, tensor in tokenizer.state_dict().items()})))
+    stored = save({name: tensor.contiguous().clone() for name, tensor in tokenizer.state_dict().items()})
+    fresh.load_state_dict(load(stored))
     code = fresh.encode(chunks)
     assert same(code.ids, tokenizer.encode(chunks).ids), "the state dict holds all that codes depend on, scales too"
     assert same(fresh.decode(code).chunk, tokenizer.decode(code).chunk), "the state dict holds all that decode needs"

@@ -179,10 +179,13 @@ def links(pairs: list[tuple[int, int, int]], size: int) -> Int[np.ndarray, " _"]
     """
     endings: list[set[int]] = [{number} for number in range(size)]  # what an id may end with, before its last merges
     beginnings: list[set[int]] = [{number} for number in range(size)]
-    for _ in range(1 + len(pairs) - len({merged for _, _, merged in pairs})):  # ids with two merges may come late
+    known, grown = -1, 0
+    while grown > known:  # usually once; more often where an id has two merges, or merges are not in their order
+        known = grown
         for one, two, merged in pairs:
             beginnings[merged] |= beginnings[one]
             endings[merged] |= endings[two]
+        grown = sum(map(len, beginnings)) + sum(map(len, endings))
     link = np.full((size, size), NEVER, dtype=np.int32)
     for one, two, _ in pairs:
         link[np.ix_(list(endings[one]), list(beginnings[two]))] = LATER
