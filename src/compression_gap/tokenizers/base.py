@@ -21,7 +21,7 @@ class Tokens:
 
     ids: Int[Tensor, "B L"]
     length: Int[Tensor, " B"]
-    """How many ids of each row count."""
+    """How many ids of each row count; 0 where the tokenizer cannot write the chunk."""
 
     def well_formed(self, vocab_size: int, shortest: int, longest: int) -> Bool[Tensor, " B"]:
         """Which rows have a length in the given range and only ids below `vocab_size`."""
