@@ -90,8 +90,10 @@ def marginals(ids: Int[np.ndarray, "N L"], demonstration: Int[np.ndarray, " N"],
 def entropy_bracket(
     ids: Int[np.ndarray, "N L"], demonstration: Int[np.ndarray, " N"], code_length: Quantity, nominal_bits: float
 ) -> Bracket:
-    """What is known of a code's entropy, which is never one number: at least what equal codes certify, at most the least
-    of its held-out code length, the sum of its positions' entropies and `Tokenizer.nominal_bits`.
+    """What is known of a code's entropy, which is never one number.
+
+    It is at least what equal codes certify, and at most the least of its held-out code length, the sum of its
+    positions' entropies and `Tokenizer.nominal_bits`.
 
     Raises ValueError if the code length is no upper bound in bits a chunk.
     """
