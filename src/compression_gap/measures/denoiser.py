@@ -55,8 +55,9 @@ class Denoiser(nn.Module):
     basis: Tensor
     scale: Tensor
 
-    def __init__(self, values: int, context: int, sigma: float, width: int = 192) -> None:
+    def __init__(self, values: int, context: int, sigma: float, width: int = 192, haste: float = 0.0) -> None:
         super().__init__()
+        self.haste = haste
         self.low, self.high = LOWEST, -2 * math.log(sigma)
         self.register_buffer("basis", torch.eye(values))
         self.register_buffer("scale", torch.ones(values))
@@ -86,7 +87,8 @@ class Denoiser(nn.Module):
     def loss(self, rows: Rows) -> Loss:
         """Squared error of the noise, at log-SNRs spread evenly over the range that is integrated over.
 
-        The error of the mean is added: it is what most of the bits hang on, and in noise it would be learnt late.
+        `haste` times the error of the mean is added: most bits hang on it, and in noise it is learnt late. With few
+        demonstrations it is memorised early instead.
         """
         size, told = len(rows.chunk), self.read(rows.context)
         expected = self._expected(rows, told)
@@ -98,7 +100,7 @@ class Denoiser(nn.Module):
         finest = math.exp(-self.high)
         of_mean = ((rows.chunk @ self.basis - expected).square() / (self.scale.square() + finest)).mean()
         bits = error.detach() * self.basis.shape[0] * (self.high - self.low) / (2 * math.log(2))
-        return Loss(error + of_mean, {"bits": bits})
+        return Loss(error + self.haste * of_mean, {"bits": bits})
 
     def _expected(self, rows: Rows, told: Float[Tensor, "B W"]) -> Float[Tensor, "B A"]:
         """The mean of chunks in the eigenbasis."""
