@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/bits.py [steps]
 
-Prints the table of docs/measurement.md, which was made with 300 steps: minutes on an idle core.
+Prints a table: minutes on an idle core with 300 steps.
 """
 
 import math
