@@ -15,15 +15,11 @@ question on the built-in suite.
 
 from dataclasses import replace
 
-from compression_gap.encoders.pretrained import Pretrained
+from compression_gap.encoders.paper import NAMES, literal
 from compression_gap.pipeline.cell import Grid, Sight
 from compression_gap.studies import factorial
 
-SIGHTS = (
-    *factorial.SIGHTS,
-    Sight("SigLIP 2", Pretrained("google/siglip2-so400m-patch14-224")),
-    Sight("DINOv2", Pretrained("facebook/dinov2-large")),
-)
+SIGHTS = tuple(Sight(name, literal(name)) for name in NAMES)
 
 
 def grid() -> Grid:
