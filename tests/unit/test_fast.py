@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from compression_gap.agent import Agent, AgentSpec
+from compression_gap.encoders.state import State
+from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.shapes import ChunkShape
-from compression_gap.testing.common import smooth_chunks
+from compression_gap.suites.tabletop.suite import Tabletop
+from compression_gap.testing.common import seeded, smooth_chunks
 from compression_gap.tokenizers.base import Tokens
 from compression_gap.tokenizers.fast import Fast, FastTokenizer
 
@@ -95,3 +99,21 @@ def test_a_folder_that_is_no_processor_is_refused(tmp_path: Path):
     (tmp_path / "tokenizer.json").write_text(json.dumps({**content, "pre_tokenizer": {"type": "Whitespace"}}))
     with pytest.raises(ValueError, match=r"expected FAST's kind, BPE over bytes .* pre_tokenizer 'Whitespace'"):
         Fast(published=str(tmp_path)).build(SHAPE)
+
+
+def test_an_agent_over_it_acts_alike_after_loading(tmp_path: Path):
+    """The vocabulary's length is known only from the weights."""
+    suite = Tabletop(image_size=32).build()
+    policy = Autoregressive(width=16, layers=1, heads=2)
+    agent = seeded(lambda: AgentSpec(State(), policy, Fast(vocabulary=256), horizon=4).build(suite.legend, suite.tasks))
+    simulators = suite.simulators(0, 2)
+    simulators.reset(suite.initial_states(0, "test", [0, 1]), [0, 1])
+    agent.policy.tokenizer.fit(smooth_chunks(100, ChunkShape(4, 7)))
+    agent.save(tmp_path)
+    plans = []
+    for actor in (agent.eval(), Agent.load(tmp_path)):
+        actor.begin([0, 0], [1, 2])
+        actor.observe(simulators.observe(actor.reads))
+        plans.append(actor.plan("sampled"))
+        assert plans[-1].valid.all()
+    assert torch.equal(plans[0].chunk, plans[1].chunk)

@@ -11,9 +11,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 CHARACTERS = 2048
 """Characters 0 .. 2047 are those of one or two bytes in UTF-8."""
-NEVER = 2**30
-LATER = NEVER - 1
-"""Instead of a rank: for two ids that can never get into one id, or that can when others have joined them."""
+NEVER, LATER, NOTHING = np.array([2**15 - 1, 2**15 - 2, -1], dtype=np.int16)
+"""Instead of a rank: for two ids that can never get into one id; that can when others have joined them; no rank."""
 
 PRINTED = [*range(33, 127), *range(161, 173), *range(174, 256)]
 HIDDEN = [byte for byte in range(256) if byte not in PRINTED]
@@ -72,6 +71,7 @@ class BytePairs:
         self.count = np.array([len(expansion) for expansion in expansions])
         self.first = self.count.cumsum() - self.count
         self.open, self.starts, self.left_open = map(np.array, zip(*map(shape_of, expansions), strict=True))
+        self.plain = np.array([bool(expansion) and expansion.isascii() for expansion in expansions])
         self.writes = np.array([all(symbol in vocabulary for symbol in WRITTEN[c]) for c in range(CHARACTERS)])
         self._symbol = np.array([vocabulary.get(SYMBOLS[byte], 0) for byte in range(256)], dtype=np.int32)
         pairs = [(vocabulary[one], vocabulary[two], vocabulary[one + two]) for one, two in merges]
@@ -80,7 +80,8 @@ class BytePairs:
         ranks = self._link.reshape(self.size, self.size)
         # an id that can merge further before it was learned: its pairs are not all merged at once
         soonest = np.minimum(ranks.min(0), ranks.min(1))[self._merged]
-        self._one_by_one = np.append(soonest < np.arange(len(pairs)), False)
+        self._one_by_one = soonest < np.arange(len(pairs))
+        self._careful = bool(self._one_by_one.any())
 
     def encode(self, codes: Int[np.ndarray, "N n"]) -> tuple[Int[np.ndarray, " M"], Int[np.ndarray, " N"]]:
         """The ids of all strings one after the other, and how many are each string's. `writes` is true of every
@@ -110,15 +111,15 @@ class BytePairs:
             ends = np.flatnonzero(wall)
             sizes = np.diff(ends, prepend=-1)
             least = np.minimum.reduceat(link, ends + 1 - sizes)
-            merging = least < LATER
-            going = np.repeat(merging, sizes)
+            best = np.repeat(np.where(least < LATER, least, NOTHING), sizes)
+            going = best != NOTHING
             done = np.flatnonzero(~going)
             out[place.take(done)] = ids.take(done)
-            at = alternate(np.flatnonzero(link == np.repeat(np.where(merging, least, -1), sizes)))
-            careful = merging & self._one_by_one.take(least, mode="clip")
-            if careful.any():
+            at = alternate(np.flatnonzero(link == best))
+            if self._careful:
                 segment = np.searchsorted(ends, at)
-                at = at[~careful[segment] | np.append(True, segment[1:] != segment[:-1])[: len(at)]]
+                first = np.append(True, segment[1:] != segment[:-1])[: len(at)]
+                at = at[first | ~self._one_by_one.take(least.take(segment))]
             ids[at], wall[at] = self._merged.take(link.take(at)), wall.take(at + 1)
             going[at + 1] = False
             kept = np.flatnonzero(going)
@@ -129,6 +130,20 @@ class BytePairs:
         self, ids: Int[np.ndarray, " M"], lengths: Int[np.ndarray, " N"], n: int
     ) -> tuple[Int[np.ndarray, "N n"], Bool[np.ndarray, " N"]]:
         """The strings of ids that stand one after the other, and which are exactly n characters (others are 0)."""
+        codes = np.zeros((len(lengths), n), dtype=np.int64)
+        row = np.repeat(np.arange(len(lengths)), lengths)
+        exact = np.bincount(row, weights=self.starts.take(ids), minlength=len(lengths)) == n
+        plain = exact & (np.bincount(row, weights=~self.plain.take(ids), minlength=len(lengths)) == 0)
+        some = ids.take(np.flatnonzero(plain.take(row)))
+        codes[plain] = self.bytes.take(spans(self.first.take(some), self.count.take(some))).reshape(-1, n)
+        rest = np.flatnonzero(~plain.take(row))
+        codes[~plain], exact[~plain] = self.decode_bytes(ids.take(rest), lengths[~plain], n)
+        return codes, exact
+
+    def decode_bytes(
+        self, ids: Int[np.ndarray, " M"], lengths: Int[np.ndarray, " N"], n: int
+    ) -> tuple[Int[np.ndarray, "N n"], Bool[np.ndarray, " N"]]:
+        """The same for any ids, also those with characters of two bytes and with halves of them."""
         counts = self.count.take(ids)
         stream = self.bytes.take(spans(self.first.take(ids), counts)).astype(np.int32)
         row = np.repeat(np.repeat(np.arange(len(lengths)), lengths), counts)
@@ -186,7 +201,7 @@ def links(pairs: list[tuple[int, int, int]], size: int) -> Int[np.ndarray, " _"]
             beginnings[merged] |= beginnings[one]
             endings[merged] |= endings[two]
         grown = sum(map(len, beginnings)) + sum(map(len, endings))
-    link = np.full((size, size), NEVER, dtype=np.int32)
+    link = np.full((size, size), NEVER, dtype=np.int16)
     for one, two, _ in pairs:
         link[np.ix_(list(endings[one]), list(beginnings[two]))] = LATER
     for rank, (one, two, _) in reversed(list(enumerate(pairs))):

@@ -21,8 +21,8 @@ from compression_gap.tokenizers.byte_pairs import CHARACTERS, BytePairs
 
 TAIL = 0.01
 WRAP = CHARACTERS - 1  # the characters are a power of two
-ROWS = 2048
-"""Chunks that are encoded at once, which bounds the memory."""
+PORTION = 2**18
+"""Characters that are encoded or decoded at once."""
 SETTINGS = "processor_config.json"
 VOCABULARIES = ("tokenizer.json", "bpe_tokenizer/tokenizer.json")
 """Where a saved processor keeps its vocabulary, older and newer."""
@@ -137,8 +137,9 @@ class FastTokenizer(Tokenizer):
         pairs = self.known()
         characters, writable = self.characters(self.rounded(chunk))
         ids, lengths = [np.zeros(0, dtype=np.int64)], np.zeros(len(chunk), dtype=np.int64)
-        for rows in np.array_split(np.flatnonzero(writable), len(chunk) // ROWS + 1):
-            some, lengths[rows] = pairs.encode(characters[rows])
+        for rows in self.portions(len(chunk)):
+            written = np.arange(rows.start, rows.stop)[writable[rows]]
+            some, lengths[written] = pairs.encode(characters[written])
             ids.append(some)
         padded = np.zeros((len(chunk), max(1, lengths.max(initial=0))), dtype=np.int64)
         padded[np.arange(padded.shape[1]) < lengths[:, None]] = np.concatenate(ids)
@@ -150,8 +151,10 @@ class FastTokenizer(Tokenizer):
         pairs = self.known()
         valid = tokens.well_formed(pairs.size, 1, self.max_tokens).cpu().numpy()
         ids, lengths = tokens.ids.cpu().numpy(), np.where(valid, tokens.length.cpu().numpy(), 0)
-        counted = ids[np.arange(ids.shape[1]) < lengths[:, None]]
-        characters, exact = pairs.decode(counted, lengths, self.coefficients)
+        characters, exact = np.zeros((len(ids), self.coefficients), dtype=np.int64), np.zeros(len(ids), dtype=bool)
+        for rows in self.portions(len(ids)):
+            counted = ids[rows][np.arange(ids.shape[1]) < lengths[rows, None]]
+            characters[rows], exact[rows] = pairs.decode(counted, lengths[rows], self.coefficients)
         lowest, zero = self.lowest.item(), self.zero.item()
         rounded = np.bitwise_and(characters - zero - lowest, WRAP) + lowest
         rounded[~exact] = 0
@@ -200,6 +203,11 @@ class FastTokenizer(Tokenizer):
         characters = np.bitwise_and(rounded + self.zero.item(), WRAP)
         inside = (rounded >= lowest) & (rounded < lowest + CHARACTERS)
         return characters, np.asarray((inside & self.known().writes[characters]).all(axis=1))
+
+    def portions(self, rows: int) -> list[slice]:
+        """Rows in portions whose arrays fit a processor's cache."""
+        size = max(1, PORTION // self.coefficients)
+        return [slice(first, min(first + size, rows)) for first in range(0, rows, size)]
 
     def known(self) -> BytePairs:
         """The vocabulary; raises ValueError if there is none yet."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as functional
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from compression_gap.config import added_later
 from compression_gap.scaling import ActionScaling
 from compression_gap.shapes import ChunkShape, Loss
 from compression_gap.tokenizers.base import Decoded, Tokenizer, TokenizerSpec, Tokens
@@ -48,6 +50,9 @@ class Oat(TokenizerSpec, kind="oat"):
     """Consecutive actions that share a token of the transformers; more than 1 is not in the paper, and cheap."""
     nested_dropout: bool = True
     """Whether training drops random tails of the code, which orders the tokens coarse to fine."""
+    prefixes: Literal["powers", "all"] = added_later("powers")
+    """Which lengths nested dropout keeps: the powers of two and the whole code, as in the paper, or every length. The
+    first learns short prefixes better and leaves the lengths between untrained, where a further token can do harm."""
 
     def __post_init__(self) -> None:
         if self.tokens < 1:
@@ -112,7 +117,7 @@ class OatTokenizer(Tokenizer):
 
         self.register_buffer("encoder_mask", register_mask(self.patches, spec.tokens), persistent=False)
         self.register_buffer("decoder_mask", causal_mask(self.patches), persistent=False)
-        self.register_buffer("prefixes", torch.tensor(prefix_lengths(spec.tokens)), persistent=False)
+        self.register_buffer("prefixes", torch.tensor(prefix_lengths(spec.tokens, spec.prefixes)), persistent=False)
 
     def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
         self.scaling.fit(chunks)
@@ -182,6 +187,8 @@ def register_mask(horizon: int, registers: int) -> Bool[Tensor, "N N"]:
     return mask
 
 
-def prefix_lengths(tokens: int) -> list[int]:
-    """The lengths that nested dropout keeps: the powers of two below `tokens`, and all of them."""
+def prefix_lengths(tokens: int, which: Literal["powers", "all"]) -> list[int]:
+    """The lengths that nested dropout keeps: every one, or the powers of two below `tokens`, and all of them."""
+    if which == "all":
+        return list(range(1, tokens + 1))
     return [*(2**i for i in range((tokens - 1).bit_length())), tokens]
