@@ -62,7 +62,7 @@ class Tables:
             gradients=tuple(self._gradients()),
             ladders=tuple(self._ladders()),
             tokenizers=tuple(self._tokenizers()),
-            encoders=tuple(self._encoders()),
+            encoders=tuple(self._encoders),
             losses=tuple(self._losses()),
             failures=tuple(self._failures()),
             reseeding=RESEEDING,
@@ -149,7 +149,7 @@ class Tables:
 
     def _gradients(self) -> list[content.Gradient]:
         """Over the encoders whose pose error was measured, if there are enough of them."""
-        errors = {row.name: row.error_mm.value for row in self._encoders() if row.error_mm is not None}
+        errors = {row.name: row.error_mm.value for row in self._encoders if row.error_mm is not None}
         sights = sorted((s for s in self.grid.sights if s.name in errors), key=lambda s: -errors[s.name])
         if len(sights) < GRADIENT_FROM:
             return []
@@ -238,6 +238,7 @@ class Tables:
             )
         return rows
 
+    @cached_property
     def _encoders(self) -> list[content.EncoderRow]:
         rows = []
         for arm in {cell.sight.name: cell for cell in arms(self.grid)}.values():
