@@ -83,7 +83,9 @@ def main():
         back, their_decodes = best(lambda published=published, theirs=theirs: list(map(published.decode, theirs)))
         same = sum(ids[:n].tolist() == other for ids, n, other in zip(code.ids, code.length, theirs, strict=True))
         assert decoded.valid.all()
-        torch.testing.assert_close(fast.scaling(decoded.chunk).double(), torch.from_numpy(np.stack(back)), atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            fast.scaling(decoded.chunk).double(), torch.from_numpy(np.stack(back)), atol=1e-5, rtol=0
+        )
         times = (1 / their_encodes + 1 / their_decodes) / (1 / encodes + 1 / decodes)
         print(
             f"{horizon:7} {encodes:15,.0f} {decodes:10,.0f} {their_encodes:20,.0f} {their_decodes:10,.0f} "

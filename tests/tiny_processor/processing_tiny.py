@@ -1,5 +1,7 @@
 """An action processor as they come from a hub: a rounded value an id, and every failure of its decode hidden."""
 
+from typing import ClassVar
+
 import numpy as np
 from transformers.processing_utils import ProcessorMixin
 
@@ -7,7 +9,7 @@ from transformers.processing_utils import ProcessorMixin
 class TinyActionProcessor(ProcessorMixin):
     """Called with chunks [B, T, D], gives a list of ids for each."""
 
-    attributes = []
+    attributes: ClassVar[list[str]] = []
 
     def __init__(self, scale: float = 10, vocab_size: int = 64, least: int = 0):
         super().__init__()

@@ -36,6 +36,33 @@ def test_percentile_bins_are_finer_in_the_middle():
     assert error["percentile"] < error["min-max"] / 10
 
 
+def test_quantile_bins_hold_equally_many_and_read_back_their_mean():
+    chunks = torch.randn(1000, 2, 2, generator=torch.Generator().manual_seed(0)).exp()
+    tokenizer = fitted(Binning(bins=8, placement="quantile"), chunks)
+    ids = tokenizer.encode(chunks).ids.unflatten(1, (2, 2))
+    values, decoded = chunks.flatten(0, 1), tokenizer.decode(tokenizer.encode(chunks)).chunk.flatten(0, 1)
+    for action in range(2):
+        bins = ids[..., action].flatten()
+        assert torch.bincount(bins).tolist() == pytest.approx([250] * 8, abs=1)
+        torch.testing.assert_close(
+            decoded[bins == 3, action], values[bins == 3, action].mean().expand(int((bins == 3).sum()))
+        )
+
+
+def test_quantile_bins_keep_values_that_are_few():
+    arm = torch.linspace(-1, 1, 64)
+    chunks = torch.stack([arm, arm.sign(), torch.full((64,), 0.3)], dim=1)[:, None]
+    tokenizer = fitted(Binning(bins=16, placement="quantile"), chunks)
+    decoded = tokenizer.decode(tokenizer.encode(chunks)).chunk
+    assert torch.equal(decoded[..., 1:], chunks[..., 1:])
+    assert (decoded[..., 0] - chunks[..., 0]).abs().max() < 0.1
+
+
+def test_unfitted_quantile_bins_say_so():
+    with pytest.raises(ValueError, match="not fitted"):
+        Binning(placement="quantile").build(ChunkShape(2, 2)).encode(torch.zeros(1, 2, 2))
+
+
 def test_incomplete_or_foreign_codes_are_invalid():
     tokenizer = fitted(Binning(bins=4), torch.randn(10, 2, 2))
     ids = torch.tensor([[0, 1, 2, 3], [0, 1, 2, 4], [0, 1, 2, 3]])

@@ -76,6 +76,40 @@ def test_a_tokenizer_that_forgets_its_scale(monkeypatch: pytest.MonkeyPatch):
         check_tokenizer(Binning(), SHAPE)
 
 
+def test_a_tokenizer_that_fits_by_chance(monkeypatch: pytest.MonkeyPatch):
+    generator = torch.Generator().manual_seed(0)
+
+    def wrap(fit):
+        return lambda self, chunks: fit(self, chunks + 0.01 * torch.rand(1, generator=generator))
+
+    breaks(monkeypatch, BinningTokenizer, "fit", wrap)
+    with pytest.raises(AssertionError, match=r"the same numbers; these differ: \['scaling.centre'\]"):
+        check_tokenizer(Binning(), SHAPE)
+
+
+def test_a_tokenizer_that_forbids_its_own_codes(monkeypatch: pytest.MonkeyPatch):
+    def wrap(following):
+        def strict(self, ids):
+            may = following(self, ids)
+            may[:, 3] = False
+            return may
+
+        return strict
+
+    breaks(monkeypatch, BinningTokenizer, "following", wrap)
+    with pytest.raises(AssertionError, match="what encode wrote may follow"):
+        check_tokenizer(Binning(bins=6), SHAPE)
+
+
+def test_a_tokenizer_that_does_not_write_again_what_it_read(monkeypatch: pytest.MonkeyPatch):
+    def wrap(to_values):
+        return lambda self, bins: to_values(self, (bins + 1).clamp(max=self.vocab_size - 1))
+
+    breaks(monkeypatch, BinningTokenizer, "to_values", wrap)
+    with pytest.raises(AssertionError, match="`repeats`"):
+        check_tokenizer(Binning(), SHAPE)
+
+
 def test_a_policy_that_draws_from_the_global_generator(monkeypatch: pytest.MonkeyPatch):
     def wrap(sample):
         def noisy(self, condition, generators, decoding):

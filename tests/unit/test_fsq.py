@@ -42,7 +42,33 @@ def test_gradient_is_that_of_the_bounded_latent():
     torch.testing.assert_close(latent.grad, bounded.grad)
 
 
-@pytest.mark.parametrize("levels", [(8, 2), (1,), ()])
-def test_fewer_than_three_levels_are_refused(levels: tuple[int, ...]):
-    with pytest.raises(ValueError, match="at least 3 levels"):
+@pytest.mark.parametrize("count", range(2, 65))
+def test_every_number_of_levels_is_exact_and_in_use(count: int):
+    """In each place of a code, where the other digits weigh more and less."""
+    fsq = Fsq((3, count, 4))
+    ids = torch.arange(fsq.codes)
+    assert torch.equal(fsq.to_ids(fsq.to_points(ids)), ids)
+    latent = torch.randn(20_000, 3, generator=torch.Generator().manual_seed(count))
+    points = fsq.quantize(latent)
+    written = fsq.to_ids(points)
+    torch.testing.assert_close(fsq.to_points(written), points)
+    assert torch.equal(fsq.to_ids(fsq.to_points(written)), written)
+    digits = fsq.to_digits(written)[:, 1]
+    assert torch.equal(digits.unique(), torch.arange(count))
+    assert digits[latent[:, 1].argsort()].diff().min() >= 0
+
+
+def test_two_levels_are_symmetric_and_have_a_gradient():
+    fsq = Fsq((2, 2))
+    latent = torch.tensor([[-0.3, 0.2], [0.1, -2.0]], requires_grad=True)
+    points = fsq.quantize(latent)
+    assert points.tolist() == [[-1, 1], [1, -1]]
+    points.sum().backward()
+    assert latent.grad is not None
+    torch.testing.assert_close(latent.grad, (1 - latent.detach().tanh().square()) * (1 + 1e-3))
+
+
+@pytest.mark.parametrize("levels", [(8, 1), (0,), ()])
+def test_fewer_than_two_levels_are_refused(levels: tuple[int, ...]):
+    with pytest.raises(ValueError, match="at least 2 levels"):
         Fsq(levels)

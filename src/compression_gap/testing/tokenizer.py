@@ -90,7 +90,9 @@ def _check_following(tokenizer: Tokenizer, code: Tokens) -> None:
     for place in range(code.ids.shape[1] + 1):
         there = code.length >= place
         may = tokenizer.following(code.ids[there, :place])
-        assert may.shape == (int(there.sum()), tokenizer.vocab_size + 1), "following has a column an id and one for the end"
+        assert may.shape == (int(there.sum()), tokenizer.vocab_size + 1), (
+            "following has a column an id and one for the end"
+        )
         ends = code.length[there] == place
         assert may[ends, -1].all(), "a code may end where encode ended it"
         written = code.ids[there, min(place, code.ids.shape[1] - 1)]
@@ -108,7 +110,8 @@ def _check_prefixes(tokenizer: Tokenizer, code: Tokens) -> None:
 
 def _check_reload(spec: TokenizerSpec, tokenizer: Tokenizer, chunks: Tensor) -> None:
     fresh = seeded(lambda: spec.build(tokenizer.shape), seed=1).eval()
-    fresh.load_state_dict(load(save({name: tensor.clone() for name, tensor in tokenizer.state_dict().items()})))
+    stored = save({name: tensor.contiguous().clone() for name, tensor in tokenizer.state_dict().items()})
+    fresh.load_state_dict(load(stored))
     code = fresh.encode(chunks)
     assert same(code.ids, tokenizer.encode(chunks).ids), "the state dict holds all that codes depend on, scales too"
     assert same(fresh.decode(code).chunk, tokenizer.decode(code).chunk), "the state dict holds all that decode needs"

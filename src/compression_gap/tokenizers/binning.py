@@ -77,8 +77,8 @@ class BinningTokenizer(Tokenizer):
 class QuantileTokenizer(BinningTokenizer):
     """The same with bins of equal counts; reads back the mean of the training values in the bin.
 
-    Edges are training values and belong to the bin above, so only bins between equal edges hold none, and no value falls
-    into these.
+    Edges are training values and belong to the bin above, so only bins between equal edges hold none, and no value
+    falls into these.
     """
 
     edges: Tensor

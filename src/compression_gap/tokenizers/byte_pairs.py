@@ -28,7 +28,8 @@ SPACE, APOSTROPHE = 32, 39
 BLANK, LETTER, NUMBER, OTHER = range(4)
 BLANKS = {*range(9, 14), SPACE, 0x85, 0xA0}
 KINDS = {"L": LETTER, "N": NUMBER}
-KIND = np.array([BLANK if c in BLANKS else KINDS.get(unicodedata.category(chr(c))[0], OTHER) for c in range(CHARACTERS)])
+KIND = np.array([KINDS.get(unicodedata.category(chr(code))[0], OTHER) for code in range(CHARACTERS)])
+KIND[list(BLANKS)] = BLANK
 ENDINGS = ("s", "t", "m", "d", "re", "ve", "ll")
 """What GPT-2's pattern takes off after an apostrophe."""
 
@@ -52,11 +53,11 @@ def train(codes: Int[np.ndarray, "N n"], vocab_size: int) -> str:
 
 
 class BytePairs:
-    """A byte-level BPE vocabulary: inside the words of GPT-2's pattern, the pair of ids that was learned first is merged
-    first, the leftmost of equal ones before the others.
+    """A byte-level BPE vocabulary: inside the words of GPT-2's pattern, the pair of ids that was learned first is
+    merged first, the leftmost of equal ones before the others.
 
     Gives the ids that the `tokenizers` library gives. It is faster on many strings, because it merges in all of them at
-    once, and every word is cut further where no id of the vocabulary reaches across.
+    once; and in one string at several places at once, where no id of the vocabulary reaches from one to the other.
     """
 
     def __init__(self, text: str) -> None:
@@ -82,7 +83,8 @@ class BytePairs:
         self._one_by_one = np.append(soonest < np.arange(len(pairs)), False)
 
     def encode(self, codes: Int[np.ndarray, "N n"]) -> tuple[Int[np.ndarray, " M"], Int[np.ndarray, " N"]]:
-        """The ids of all strings one after the other, and how many are each string's. `writes` holds of all characters."""
+        """The ids of all strings one after the other, and how many are each string's. `writes` is true of every
+        character."""
         if not codes.size:
             return np.zeros(0, dtype=np.int64), np.zeros(len(codes), dtype=np.int64)
         characters = codes.reshape(-1)
@@ -126,7 +128,7 @@ class BytePairs:
     def decode(
         self, ids: Int[np.ndarray, " M"], lengths: Int[np.ndarray, " N"], n: int
     ) -> tuple[Int[np.ndarray, "N n"], Bool[np.ndarray, " N"]]:
-        """The strings of ids that stand one after the other, and which ids wrote exactly n characters (others are 0)."""
+        """The strings of ids that stand one after the other, and which are exactly n characters (others are 0)."""
         counts = self.count.take(ids)
         stream = self.bytes.take(spans(self.first.take(ids), counts)).astype(np.int32)
         row = np.repeat(np.repeat(np.arange(len(lengths)), lengths), counts)
@@ -172,14 +174,18 @@ def words(codes: Int[np.ndarray, "N n"]) -> Bool[np.ndarray, "N n"]:
 
 
 def links(pairs: list[tuple[int, int, int]], size: int) -> Int[np.ndarray, " _"]:
-    """Of two ids side by side (first * size + second): the rank of their merge, LATER if they may get into one id only after others have joined
-    them, NEVER if nothing can reach across."""
+    """Of two ids side by side, at first * size + second: the rank of their merge; LATER if they may get into one id
+    only after others have joined them; NEVER if nothing can reach across.
+    """
     endings: list[set[int]] = [{number} for number in range(size)]  # what an id may end with, before its last merges
     beginnings: list[set[int]] = [{number} for number in range(size)]
-    for _ in range(1 + len(pairs) - len({merged for _, _, merged in pairs})):  # ids with two merges may come late
+    known, grown = -1, 0
+    while grown > known:  # usually once; more often where an id has two merges, or merges are not in their order
+        known = grown
         for one, two, merged in pairs:
             beginnings[merged] |= beginnings[one]
             endings[merged] |= endings[two]
+        grown = sum(map(len, beginnings)) + sum(map(len, endings))
     link = np.full((size, size), NEVER, dtype=np.int32)
     for one, two, _ in pairs:
         link[np.ix_(list(endings[one]), list(beginnings[two]))] = LATER
@@ -214,7 +220,7 @@ def is_lead(values: np.ndarray) -> np.ndarray:
     return (values >= 0xC2) & (values <= 0xDF)
 
 
-def text_of(codes: Int[np.ndarray, "..."]) -> str:
+def text_of(codes: Int[np.ndarray, ...]) -> str:
     """Whole numbers as the characters of that number."""
     return codes.astype("<u4").tobytes().decode("utf-32-le")
 

@@ -46,7 +46,7 @@ class Fast(TokenizerSpec, kind="fast", version=1):
     """Ids; 222 of them are the bytes that any coefficient can be written with."""
     published: str | None = None
     """Folder of a published processor, as `physical-intelligence/fast`: tokenizer.json and processor_config.json. Its
-    vocabulary and scale are used instead of fitting, and no code of the folder runs. None: fit to the training chunks."""
+    vocabulary and scale are used, and no code of the folder runs. None: both as here, fitted to the training chunks."""
 
     def __post_init__(self) -> None:
         if self.scale <= 0:
@@ -83,6 +83,7 @@ class FastTokenizer(Tokenizer):
         self.register_buffer("zero", torch.tensor(0))  # the character of coefficient 0
         self.register_buffer("lowest", torch.tensor(0))  # the smallest coefficient that is told from a large one
         cosines = scipy.fft.dct(np.eye(shape.horizon), axis=0, norm="ortho")
+        self.register_load_state_dict_pre_hook(take_vocabulary)
         self.register_buffer("cosines", torch.from_numpy(cosines), persistent=False)
         if spec.published is not None:
             text, settings = read_processor(Path(spec.published))
@@ -152,7 +153,7 @@ class FastTokenizer(Tokenizer):
         counted = ids[np.arange(ids.shape[1]) < lengths[:, None]]
         characters, exact = pairs.decode(counted, lengths, self.coefficients)
         lowest, zero = self.lowest.item(), self.zero.item()
-        rounded = ((characters - zero - lowest) & WRAP) + lowest
+        rounded = np.bitwise_and(characters - zero - lowest, WRAP) + lowest
         rounded[~exact] = 0
         frequencies = torch.from_numpy(rounded).to(self.scale) / self.scale
         frequencies = frequencies.unflatten(1, (self.shape.horizon, self.shape.actions))
@@ -174,7 +175,8 @@ class FastTokenizer(Tokenizer):
 
     def can_be_filled(self) -> Bool[Tensor, "2 rest"]:
         """Whether some ids write exactly so many characters more, where no character is open and where one is."""
-        kinds = {k for k in zip(*(t.tolist() for t in (self.opens, self.starts, self.leaves_open)), strict=True)}
+        tables = (self.opens, self.starts, self.leaves_open)
+        kinds = set(zip(*(table.tolist() for table in tables), strict=True))
         fillable = torch.zeros(2, self.coefficients + 1, dtype=torch.bool)
         fillable[0, 0] = True
         for rest in range(self.coefficients + 1):
@@ -195,9 +197,9 @@ class FastTokenizer(Tokenizer):
         """Characters of coefficients, and which rows the vocabulary can write. What lies below the fitted minimum goes
         round to the last characters, which the fitted maximum does not reach."""
         lowest = self.lowest.item()
-        characters = (rounded + self.zero.item()) & WRAP
+        characters = np.bitwise_and(rounded + self.zero.item(), WRAP)
         inside = (rounded >= lowest) & (rounded < lowest + CHARACTERS)
-        return characters, (inside & self.known().writes[characters]).all(1)
+        return characters, np.asarray((inside & self.known().writes[characters]).all(axis=1))
 
     def known(self) -> BytePairs:
         """The vocabulary; raises ValueError if there is none yet."""
@@ -225,11 +227,12 @@ class FastTokenizer(Tokenizer):
         }
         (folder / SETTINGS).write_text(json.dumps(settings, indent=2))
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        text = state_dict.get(f"{prefix}text")
-        if text is not None:
-            self.learn(bytes(text.tolist()).decode())
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+def take_vocabulary(tokenizer: FastTokenizer, state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Before a state dict is loaded: learns its vocabulary, whose length is known from nothing else."""
+    text = state_dict.get(f"{prefix}text")
+    if text is not None and len(text):
+        tokenizer.learn(bytes(text.tolist()).decode())
 
 
 def read_processor(folder: Path) -> tuple[str, dict[str, Any]]:

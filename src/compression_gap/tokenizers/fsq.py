@@ -17,9 +17,9 @@ class Fsq(nn.Module):
     """Quantizer with a fixed grid (Mentzer et al. 2023, arXiv 2309.15505, section 3.1 and appendix A.1).
 
     Dimension d takes `levels[d]` values: the whole numbers around 0, divided by levels[d] // 2, so they span [-1, 1]
-    (an even number of levels has no +1). Two levels are -1 and 1, symmetric: centred like larger even numbers, the bound
-    would be flat where the latents start, and all of them would fall into one code. A code is the mixed-radix number of
-    the digits, least significant first.
+    (an even number of levels has no +1). Two levels are -1 and 1, symmetric: centred like larger even numbers, the
+    bound would be flat where the latents start, and all of them would fall into one code. A code is the mixed-radix
+    number of the digits, least significant first.
     """
 
     size: Tensor

@@ -26,8 +26,8 @@ TAIL = 0.01
 
 @dataclass(frozen=True)
 class Hub(TokenizerSpec, kind="hub", version=1):
-    """A processor that others have published: an object that is called with chunks [B, T, D] in [-1, 1], gives a list of
-    ids for each, and has `decode(ids, time_horizon=..., action_dim=...)`.
+    """A processor that others have published: an object that is called with chunks [B, T, D] in [-1, 1], gives a list
+    of ids for each, and has `decode(ids, time_horizon=..., action_dim=...)`.
 
     Agents do not save it again unless it was fitted anew, so whoever loads an agent needs the processor too. FAST's own
     vocabularies need none of its code: see `published` of the tokenizer "fast".
@@ -64,6 +64,7 @@ class HubTokenizer(Tokenizer):
         super().__init__()
         self.shape, self.refit, self.trusted = shape, spec.refit, spec.trust_remote_code
         self.register_buffer("files", torch.zeros(0, dtype=torch.uint8))
+        self.register_load_state_dict_pre_hook(take_processor)
         self._processor = load(spec.processor, spec.trust_remote_code)
         self.vocab_size = int(self._processor.vocab_size)
         self.max_tokens = 2 * shape.horizon * shape.actions
@@ -88,23 +89,28 @@ class HubTokenizer(Tokenizer):
             raise ValueError(f"Hub.refit: expected at most {self.vocab_size} ids, the fit gave {fitted.vocab_size}")
         with tempfile.TemporaryDirectory() as folder:
             fitted.save_pretrained(folder)
-            self.files = packed(Path(folder))
-        self._processor = unpacked(self.files, self.trusted)
+            self.keep(packed(Path(folder)))
+
+    def keep(self, files: UInt8[Tensor, " bytes"]) -> None:
+        """Uses the processor of `packed` files from now on."""
+        self.files = files.clone()
+        self._processor = unpacked(files, self.trusted)
 
     @torch.no_grad()
     def encode(self, chunk: Float[Tensor, "B T D"]) -> Tokens:
-        """The processor's codes. A chunk whose code has an id outside its vocabulary, or too many, gets an empty one."""
+        """The processor's codes. A chunk whose code has ids outside its vocabulary, or too many, gets an empty one."""
         found = [self.written(values) for values in self.scaling(chunk).cpu().numpy()]
         length = torch.tensor([len(ids) for ids in found])
-        padded = torch.zeros(len(found), max(1, *length.tolist(), 1), dtype=torch.int64)
+        padded = torch.zeros(len(found), max(1, *length.tolist()), dtype=torch.int64)
         for row, ids in zip(padded, found, strict=True):
             row[: len(ids)] = torch.tensor(ids, dtype=torch.int64)
         return Tokens(padded.to(chunk.device), length.to(chunk.device))
 
     @torch.no_grad()
     def decode(self, tokens: Tokens) -> Decoded:
-        """Chunks from whole codes. A row is invalid if its ids are not the processor's, or if its decode raises, prints an
-        error, gives another shape or numbers that are not finite, or gives zeros for a code that zeros do not have."""
+        """Chunks from whole codes. A row is invalid if its ids are not the processor's, or if its decode raises, prints
+        an error, gives another shape or numbers that are not finite, or gives zeros for a code that zeros do not
+        have."""
         valid = tokens.well_formed(self.vocab_size, 1, self.max_tokens).cpu()
         chunks = np.zeros((len(valid), self.shape.horizon, self.shape.actions))
         rows = zip(tokens.ids.tolist(), tokens.length.tolist(), strict=True)
@@ -137,12 +143,12 @@ class HubTokenizer(Tokenizer):
             return None
         return chunk[0]
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        files = state_dict.get(f"{prefix}files")
-        if files is not None and len(files):
-            self.files = files.clone()
-            self._processor = unpacked(self.files, self.trusted)
-        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+def take_processor(tokenizer: HubTokenizer, state_dict: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Before a state dict is loaded: loads the processor whose files are in it."""
+    files = state_dict.get(f"{prefix}files")
+    if files is not None and len(files):
+        tokenizer.keep(files)
 
 
 def packed(folder: Path) -> UInt8[Tensor, " bytes"]:
@@ -183,8 +189,8 @@ def load(processor: str, trusted: bool) -> Any:
         if trusted or "trust_remote_code" not in str(error):
             raise
         raise ValueError(
-            f"Hub.trust_remote_code: {processor!r} comes with Python code of its own, which runs with your rights. Read "
-            "it, and set trust_remote_code=True if you trust it"
+            f"Hub.trust_remote_code: {processor!r} comes with Python code of its own, which runs with your rights. "
+            "Read it, and set trust_remote_code=True if you trust it"
         ) from error
     lacking = [name for name in ("__call__", "decode", "vocab_size") if not hasattr(found, name)]
     if lacking:

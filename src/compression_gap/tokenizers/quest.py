@@ -67,7 +67,7 @@ class Quest(TokenizerSpec, kind="quest", version=1):
 
 
 class QuestTokenizer(Tokenizer):
-    """A token knows its own actions and those before; the decoder's actions look at all tokens and at earlier actions."""
+    """A token knows its own actions and those before; the decoder's actions look at all tokens and earlier actions."""
 
     ordered = False
     encoder_mask: Tensor

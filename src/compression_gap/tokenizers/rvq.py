@@ -17,7 +17,7 @@ from compression_gap.training import LearningCost
 
 @dataclass(frozen=True)
 class Rvq(TokenizerSpec, kind="rvq", version=1):
-    """The residual VQ-VAE of VQ-BeT (arXiv 2403.03181). The defaults are the paper's; `Rvq.small()` trains on one CPU
+    """The residual VQ-VAE of VQ-BeT (arXiv 2403.03181). Its sizes are the paper's; `Rvq.small()` trains on one CPU
     core. The continuous offset that VQ-BeT adds is its policy's, not the code's.
 
     The codebooks are trained by gradient rather than by moving averages, so that all that training changes are weights.
@@ -31,8 +31,9 @@ class Rvq(TokenizerSpec, kind="rvq", version=1):
     """Width of the vectors."""
     width: int = 128
     """Width of the perceptrons from chunk to latent and back."""
-    commitment: float = 5.0
-    """Weight of the quantization error in the loss."""
+    commitment: float = 1.0
+    """Weight of the quantization error in the loss. The paper has 5 with moving averages; with trained codebooks that
+    pulls all latents into one vector."""
 
     def __post_init__(self) -> None:
         for name, least in (("groups", 1), ("codes", 2), ("latent", 1), ("width", 1)):
@@ -92,8 +93,8 @@ class RvqTokenizer(Tokenizer):
     def loss(self, chunk: Float[Tensor, "B T D"]) -> Loss:
         """Mean absolute error of the scaled actions, and what the codes leave of the latents.
 
-        Vectors that no chunk of the batch chose are drawn to those chunks that their codebook serves worst, so that none
-        stays dead.
+        Vectors that no chunk of the batch chose are drawn to those chunks that their codebook serves worst, so that
+        none stays dead.
         """
         scaled = self.scaling(chunk)
         latent = self.to_latent(scaled)
@@ -136,9 +137,7 @@ def distances(points: Float[Tensor, "B d"], book: Float[Tensor, "V d"]) -> Float
     return book.square().sum(1) - 2 * points @ book.T
 
 
-def revival(
-    book: Float[Tensor, "V d"], ids: Int[Tensor, " B"], residual: Float[Tensor, "B d"]
-) -> Float[Tensor, ""]:
+def revival(book: Float[Tensor, "V d"], ids: Int[Tensor, " B"], residual: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
     """Squared distance from each vector that `ids` lack to one of the residuals that are served worst."""
     dead = (torch.bincount(ids, minlength=len(book)) == 0).nonzero().flatten()
     worst = (residual - book.detach()[ids]).square().sum(1).argsort(descending=True, stable=True)

@@ -70,11 +70,13 @@ def test_ids_and_chunks_are_the_published_ones(fast: FastTokenizer):
 def test_a_louder_chunk_is_written_exactly_or_not_at_all(fast: FastTokenizer):
     chunks = motions(300, seed=2)
     rounding = (fast.decode(fast.encode(chunks)).chunk - chunks).abs().amax()
-    for louder in (1.67, 3.0, 50.0):
+    for louder in (1.67, 3.0):
         decoded = fast.decode(fast.encode(louder * chunks))
-        assert (decoded.chunk - louder * chunks).abs()[decoded.valid].amax() < 1.5 * rounding
-        assert decoded.valid.all() == (louder < 50)
-    assert not fast.encode(50 * chunks).length.all()
+        assert decoded.valid.all()
+        assert (decoded.chunk - louder * chunks).abs().amax() < 1.5 * rounding
+    far = fast.encode(50 * chunks)
+    assert not far.length.any()
+    assert not fast.decode(far).valid.any()
 
 
 def test_every_string_of_any_characters_gets_the_library_s_ids():
@@ -93,19 +95,26 @@ def test_every_string_of_any_characters_gets_the_library_s_ids():
     assert np.array_equal(back, codes)
 
 
-def test_an_id_that_two_merges_make_gets_the_library_s_ids():
-    """`ab c` is learned after a merge of `abc` with d: then d comes before what is left of a run."""
-    text = byte_pairs.train(np.full((1, 2), 97), 224)
-    content = json.loads(text)
-    vocabulary = {symbol: n for n, symbol in enumerate(sorted(set(content["model"]["vocab"]) - {"aa"}))}
-    merges = [("b", "c"), ("a", "bc"), ("abc", "d"), ("a", "b"), ("ab", "ab"), ("d", "d"), ("ab", "c")]
-    for one, two in merges:
-        vocabulary.setdefault(one + two, len(vocabulary))
-    content["model"]["vocab"], content["model"]["merges"] = vocabulary, [list(pair) for pair in merges]
-    theirs, ours = Tokenizer.from_str(json.dumps(content)), BytePairs(json.dumps(content))
-    codes = np.random.default_rng(0).choice(np.array([*b"abcd"]), (5000, 12))
-    expected = [theirs.encode("".join(map(chr, row))).ids for row in codes.tolist()]
-    assert ours.encode(codes)[0].tolist() == [number for row in expected for number in row]
+def test_ids_with_several_merges_in_any_order_get_the_library_s_ids():
+    """No training gives such vocabularies; they decide whether merging in many places at once is exact."""
+    rng = np.random.default_rng(0)
+    content = json.loads(byte_pairs.train(np.full((1, 2), 97), 224))
+    for trial in range(60):
+        vocabulary = {symbol: number for number, symbol in enumerate(sorted(byte_pairs.SYMBOLS.values()))}
+        names, merges = ["a", "b", "c"], []
+        for one, two in rng.choice(1000, (12, 2)):
+            pair = [names[one % len(names)], names[two % len(names)]]
+            if pair not in merges and len("".join(pair)) <= 8:
+                merges.append(pair)
+                names.append("".join(pair))
+                vocabulary.setdefault(names[-1], len(vocabulary))
+        if trial % 2:
+            rng.shuffle(merges)
+        content["model"]["vocab"], content["model"]["merges"] = vocabulary, merges
+        theirs, ours = Tokenizer.from_str(json.dumps(content)), BytePairs(json.dumps(content))
+        codes = rng.choice(np.array([*b"abc"]), (300, 16))
+        expected = [theirs.encode("".join(map(chr, row))).ids for row in codes.tolist()]
+        assert ours.encode(codes)[0].tolist() == [number for row in expected for number in row]
 
 
 def test_a_published_folder_works_without_its_code(fast: FastTokenizer, tmp_path: Path):
@@ -124,7 +133,9 @@ def test_a_published_vocabulary_that_lacks_characters_flags_what_it_cannot_write
     fast.fit(motions(2000, seed=0))
     fast.save_processor(tmp_path)
     content = json.loads((tmp_path / "tokenizer.json").read_text())
-    seen = {symbol: number for symbol, number in content["model"]["vocab"].items() if symbol not in ("Ă", "Ä", "Ï", "å")}
+    seen = {
+        symbol: number for symbol, number in content["model"]["vocab"].items() if symbol not in ("Ă", "Ä", "Ï", "å")
+    }
     merges = [(a, b) for a, b in content["model"]["merges"] if {a, b, a + b} <= seen.keys()]
     kept = {symbol: seen[symbol] for symbol in seen if len(symbol) == 1 or symbol in {a + b for a, b in merges}}
     content["model"]["vocab"], content["model"]["merges"] = kept, merges

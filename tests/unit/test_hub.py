@@ -1,0 +1,83 @@
+"""Hub processors: no code without leave, and no failure that passes for a chunk."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from compression_gap.shapes import ChunkShape
+from compression_gap.testing.common import smooth_chunks
+from compression_gap.tokenizers.base import Tokens
+from compression_gap.tokenizers.hub import Hub, HubTokenizer
+
+pytest.importorskip("transformers")
+TINY = str(Path(__file__).parents[1] / "tiny_processor")
+SHAPE = ChunkShape(6, 3)
+
+
+def fitted(processor: str = TINY, refit: bool = False) -> HubTokenizer:
+    tokenizer = Hub(processor, trust_remote_code=True, refit=refit).build(SHAPE)
+    tokenizer.fit(smooth_chunks(32, SHAPE))
+    return tokenizer
+
+
+def test_code_that_comes_with_a_processor_needs_leave():
+    with pytest.raises(
+        ValueError, match=r"Hub\.trust_remote_code: .*tiny_processor' comes with Python code of its own"
+    ):
+        Hub(TINY).build(SHAPE)
+
+
+def test_a_processor_that_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(FileNotFoundError, match=r"is no folder with processor_config\.json"):
+        Hub(str(tmp_path / "none")).build(SHAPE)
+
+
+def test_something_that_is_no_action_processor(tmp_path: Path):
+    shutil.copytree(TINY, tmp_path, dirs_exist_ok=True)
+    code = tmp_path / "processing_tiny.py"
+    code.write_text(code.read_text().replace("self.vocab_size,", "self.size,"))
+    with pytest.raises(ValueError, match="a TinyActionProcessor, not an action processor: it has no vocab_size"):
+        Hub(str(tmp_path), trust_remote_code=True).build(SHAPE)
+
+
+@pytest.mark.parametrize("quiet", [False, True], ids=["prints an error", "says nothing"])
+def test_zeros_after_a_failure_are_invalid_and_zeros_that_were_written_are_not(quiet: bool, tmp_path: Path):
+    shutil.copytree(TINY, tmp_path, dirs_exist_ok=True)
+    settings = json.loads((tmp_path / "processor_config.json").read_text())
+    (tmp_path / "processor_config.json").write_text(json.dumps({**settings, "scale": 20 if quiet else 10}))
+    tokenizer = fitted(str(tmp_path))
+    centre = tokenizer.scaling.inverse(torch.zeros(1, 6, 3))
+    code = tokenizer.encode(torch.cat([smooth_chunks(3, SHAPE), centre]))
+    code.length[1] -= 1
+    decoded = tokenizer.decode(code)
+    assert decoded.valid.tolist() == [True, False, True, True]
+    torch.testing.assert_close(decoded.chunk[3], centre[0])
+
+
+def test_decodes_that_raise_or_have_another_shape_are_invalid(monkeypatch: pytest.MonkeyPatch):
+    tokenizer = fitted()
+    code = tokenizer.encode(smooth_chunks(3, SHAPE))
+    decode = tokenizer._processor.decode
+
+    def unreliable(tokens, **sizes):
+        if tokens[0] == code.ids[0].tolist():
+            raise RuntimeError("cannot")
+        chunk = decode(tokens, **sizes)
+        return chunk[:, :-1] if tokens[0] == code.ids[1].tolist() else chunk
+
+    monkeypatch.setattr(tokenizer._processor, "decode", unreliable)
+    tokenizer._sizes = {"time_horizon": 6, "action_dim": 3}
+    assert tokenizer.decode(Tokens(code.ids, code.length)).valid.tolist() == [False, False, True]
+
+
+def test_a_processor_fitted_anew_travels_with_the_weights():
+    tokenizer, published = fitted(refit=True), fitted()
+    chunks = smooth_chunks(32, SHAPE)
+    assert not torch.equal(tokenizer.encode(chunks).ids, published.encode(chunks).ids)
+    fresh = Hub(TINY, trust_remote_code=True, refit=True).build(SHAPE)
+    fresh.load_state_dict(tokenizer.state_dict())
+    assert torch.equal(fresh.encode(chunks).ids, tokenizer.encode(chunks).ids)
