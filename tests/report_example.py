@@ -13,6 +13,7 @@ from compression_gap.report.content import (
     Curve,
     EncoderRow,
     Failure,
+    Gradient,
     Interaction,
     Ladder,
     LossCurve,
@@ -26,6 +27,7 @@ TOLERANCES = (2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 15.0)
 PRIMARY = 3
 SEEDS = 3
 ENCODERS = {"weak": 9.3, "strong": 4.1, "state": 0.0}
+LADDER = {"160 steps": 18.2, "240 steps": 9.6, "700 steps": 3.4, "2000 steps": 2.3, "6000 steps": 1.7}
 ARMS = {  # tolerance at which the arm on the true state succeeds half of the time, and its best success
     ("Diffusion", ""): (2.6, 99.0),
     ("OAT 8x1000", "greedy"): (5.6, 96.0),
@@ -80,6 +82,21 @@ def example() -> ReportContent:
     )
 
 
+def ladder_of_encoders() -> ReportContent:
+    """The same arms on five encoders of measured quality."""
+    random = np.random.default_rng(8)
+    cells = tuple(_cell(random, *arm, encoder) for arm in ARMS for encoder in LADDER)
+    return replace(
+        example(),
+        encoder_order=tuple(LADDER),
+        cells=cells,
+        interactions=tuple(_interaction(cells, *arm, "160 steps", "6000 steps") for arm in ARMS if arm[1]),
+        gradients=tuple(_gradient(cells, *arm) for arm in ARMS if arm[1]),
+        ladders=(),
+        encoders=tuple(EncoderRow(name, 128, Measured(error, over="frames")) for name, error in LADDER.items()),
+    )
+
+
 def with_convergence(content: ReportContent, arm: str, label: Convergence, change: float | None) -> ReportContent:
     """The same content with one arm's cells labelled otherwise."""
     cells = (
@@ -128,7 +145,7 @@ def success_only() -> ReportContent:
 
 def _cell(random: np.random.Generator, method: str, decoding: str, encoder: str) -> Cell:
     half, best = ARMS[method, decoding]
-    centre = math.hypot(half, 1.25 * ENCODERS[encoder])
+    centre = math.hypot(half, 1.25 * {**ENCODERS, **LADDER}[encoder])
     true = [best / (1 + (centre / tolerance) ** 3.5) for tolerance in TOLERANCES]
     seeds = np.clip(
         np.array(true) + random.normal(0, 2.5, (SEEDS, 1)) + random.normal(0, 1, (SEEDS, len(true))), 0, 100
@@ -145,13 +162,35 @@ def _cell(random: np.random.Generator, method: str, decoding: str, encoder: str)
     )
 
 
-def _interaction(cells: tuple[Cell, ...], method: str, decoding: str) -> Interaction:
+def _gradient(cells: tuple[Cell, ...], method: str, decoding: str) -> Gradient:
+    quality = -np.log2(list(LADDER.values()))
+    slopes = []
+    for arm in (("Diffusion", ""), (method, decoding)):
+        of_arm = [np.array(c.per_seed) for c in cells if (c.method, c.decoding) == arm]  # rungs of [seeds, tolerances]
+        away = (quality - quality.mean()) / quality.var() / len(quality)
+        slopes.append(np.tensordot(away, np.stack(of_arm), axes=1))
+    ranks = tuple(0.0004 if t > 3 else 0.21 for t in TOLERANCES)
+    difference = slopes[0] - slopes[1]
+    return Gradient(
+        method,
+        decoding,
+        "Diffusion",
+        tuple(LADDER.items()),
+        *(_curve(values) for values in (*slopes, difference, difference / 40)),
+        continuous_rank_p=ranks,
+        discrete_rank_p=ranks,
+    )
+
+
+def _interaction(
+    cells: tuple[Cell, ...], method: str, decoding: str, weak: str = "weak", strong: str = "strong"
+) -> Interaction:
     by_name = {(c.method, c.decoding, c.encoder): np.array(c.per_seed) for c in cells}
-    first = by_name["Diffusion", "", "strong"] - by_name["Diffusion", "", "weak"]
-    second = by_name[method, decoding, "strong"] - by_name[method, decoding, "weak"]
+    first = by_name["Diffusion", "", strong] - by_name["Diffusion", "", weak]
+    second = by_name[method, decoding, strong] - by_name[method, decoding, weak]
     gap = first - second
     ends = np.array(
-        [by_name[m, d, e].mean(0) for m, d in (("Diffusion", ""), (method, decoding)) for e in ("weak", "strong")]
+        [by_name[m, d, e].mean(0) for m, d in (("Diffusion", ""), (method, decoding)) for e in (weak, strong)]
     )
     flags = [
         " and ".join(n for n, hit in (("floor", low), ("ceiling", high)) if hit)
@@ -161,8 +200,8 @@ def _interaction(cells: tuple[Cell, ...], method: str, decoding: str) -> Interac
         method,
         decoding,
         "Diffusion",
-        "weak",
-        "strong",
+        weak,
+        strong,
         _curve(first),
         _curve(second),
         _curve(gap),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from compression_gap.config import Spec, from_json, to_json
+from compression_gap.config import Spec, added_later, from_json, to_json
 from compression_gap.data.normalise import Standardise
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.policies.base import Decoding, PolicySpec, Sampled
@@ -22,6 +22,8 @@ from compression_gap.shapes import Batch, ChunkShape, Loss
 from compression_gap.suites.base import Legend
 from compression_gap.tokenizers.base import TokenizerSpec
 from compression_gap.training import WEIGHTS, save_tensors
+
+Fusion = Literal["step", "vector"]
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,16 @@ class AgentSpec(Spec, family="settings", kind="agent"):
     """Actions a chunk (T)."""
     history: int = 2
     """Frames the agent looks at (H): the newest and those one, two, ... steps before."""
+    fusion: Fusion = added_later("step")
+    """What a conditioning token is: a whole step, its vectors, proprioception and task side by side; or each vector of
+    a step, and one more for its proprioception and task."""
+    width: int | None = added_later(None)
+    """A learned projection brings every vector to this width, so that encoders of different widths condition alike;
+    None: as the encoder gives them."""
 
     def __post_init__(self) -> None:
+        if self.width is not None and self.width < 1:
+            raise ValueError(f"width of the projected vectors: expected at least 1, got {self.width}")
         if self.policy.discrete != (self.tokenizer is not None):
             have = "a tokenizer" if self.tokenizer else "no tokenizer"
             need = "a tokenizer" if self.policy.discrete else "none"
@@ -69,23 +79,31 @@ class Agent(nn.Module):
             tokenizer.requires_grad_(False)
         self.standardise_features = Standardise(self.encoder.width, self.encoder.units)
         self.standardise_proprioception = Standardise(len(legend.proprioception))
-        width = self.encoder.vectors * self.encoder.width + len(legend.proprioception) + len(tasks)
-        self.policy = spec.policy.build(shape, width, spec.history, tokenizer)
+        vector, rest = spec.width or self.encoder.width, len(legend.proprioception) + len(tasks)
+        self.project = nn.Linear(self.encoder.width, vector) if spec.width else nn.Identity()
+        self.tell = nn.Linear(rest, vector) if spec.fusion == "vector" else nn.Identity()
+        width, tokens = self.encoder.vectors * vector + rest, spec.history
+        if spec.fusion == "vector":
+            width, tokens = vector, spec.history * (self.encoder.vectors + 1)
+        self.policy = spec.policy.build(shape, width, tokens, tokenizer)
         self.reads = (*self.encoder.reads, *(n for n in ("proprioception", "stamp") if n not in self.encoder.reads))
         self._generators: list[torch.Generator] = []
         self._history: dict[str, Tensor] = {}
 
-    def condition(self, observation: Mapping[str, Tensor], task: Int[Tensor, " B"]) -> Float[Tensor, "B H F"]:
-        """One conditioning token a step: its K vectors, its proprioception and the task, side by side."""
+    def condition(self, observation: Mapping[str, Tensor], task: Int[Tensor, " B"]) -> Float[Tensor, "B C F"]:
+        """Conditioning tokens, oldest step first: one a step, or of each step its K vectors and then the rest."""
         size, history = observation["proprioception"].shape[:2]
         features = observation.get("features")
         if features is None:
             frames = {name: observation[name].flatten(0, 1) for name in self.encoder.reads}
             features = self.encoder.encode(frames).unflatten(0, (size, history))
-        seen = self.standardise_features(features.float()).flatten(2)
+        seen = self.project(self.standardise_features(features.float()))  # [B, H, K, F]
         felt = self.standardise_proprioception(observation["proprioception"].float())
         told = nn.functional.one_hot(task, len(self.tasks)).float()[:, None].expand(-1, history, -1)
-        return torch.cat([seen, felt, told], dim=-1)
+        rest = self.tell(torch.cat([felt, told], dim=-1))
+        if self.spec.fusion == "vector":
+            return torch.cat([seen, rest[:, :, None]], dim=2).flatten(1, 2)
+        return torch.cat([seen.flatten(2), rest], dim=-1)
 
     def train(self, mode: bool = True) -> Agent:
         """Training mode for what is trained; a frozen encoder stays in evaluation mode."""

@@ -28,6 +28,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "policies": {
         "diffusion": "policies.diffusion:Diffusion",
+        "flow": "policies.flow:Flow",
+        "regression": "policies.regression:Regression",
         "autoregressive": "policies.autoregressive:Autoregressive",
     },
     "settings": {

@@ -100,6 +100,18 @@ def test_a_policy_whose_rows_share_a_generator(monkeypatch: pytest.MonkeyPatch):
         check_policy(POLICY, SHAPE)
 
 
+def test_a_policy_whose_invalid_samples_look_like_actions(monkeypatch: pytest.MonkeyPatch):
+    def wrap(sample):
+        def unsure(self, condition, generators, decoding):
+            return Sampled(sample(self, condition, generators, decoding).chunk, torch.zeros(len(condition)).bool())
+
+        return unsure
+
+    breaks(monkeypatch, DiffusionPolicy, "sample", wrap)
+    with pytest.raises(AssertionError, match="invalid samples are NaN"):
+        check_policy(POLICY, SHAPE)
+
+
 def test_a_policy_that_does_not_look(monkeypatch: pytest.MonkeyPatch):
     def wrap(loss):
         return lambda self, condition, chunk: loss(self, condition * 0, chunk)

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from compression_gap.pipeline.jobs import EPISODES, Evaluation, Videos
-from compression_gap.pipeline.tables import success
+from compression_gap.pipeline.results import success
 from compression_gap.statistics import Outcomes, paired, wilson
 from compression_gap.store import Store
 from compression_gap.suites.base import SuiteSpec

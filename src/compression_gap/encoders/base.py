@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
@@ -36,6 +37,16 @@ class Encoder(nn.Module, ABC):
     def encode(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N K F"]:
         """Features of N frames. Frozen encoders compute without gradients. A noisy encoder draws its noise from
         frames["stamp"] [N, 3] = (episode, step, epoch) alone, so equal stamps mean equal noise."""
+
+    def look(self, frames: Mapping[str, Tensor], crop: int) -> Float[Tensor, "N K F"]:
+        """Features of N frames through one of a frozen encoder's crops (`EncoderSpec.crops`). Crop 0 is the central one
+        and equals `encode`; crops 1, 2, ... lie at places drawn from torch's global generator, which the caller seeds.
+
+        Raises ValueError if it has no such crop.
+        """
+        if crop != 0:
+            raise ValueError(f"{type(self).__name__} has one crop, the central one, number 0; got crop {crop}")
+        return self.encode(frames)
 
     def loss(self, frames: Mapping[str, Tensor]) -> Loss:
         """Loss of an encoder that is pretrained (`EncoderSpec.pretraining_steps` > 0); others have none."""
@@ -82,6 +93,16 @@ class EncoderSpec(Spec, family="encoders"):
     def pretraining_steps(self) -> int:
         """Optimiser steps of its own training on frames of other episodes; 0 for encoders that need none."""
         return 0
+
+    @property
+    def crops(self) -> int:
+        """Crops of a frame whose features are stored, the central one among them; 1 for encoders that do not crop."""
+        return 1
+
+    @property
+    def stored(self) -> Literal["float32", "bfloat16"]:
+        """How features of a frozen encoder are kept."""
+        return "float32"
 
     @property
     def cost(self) -> EncoderCost:

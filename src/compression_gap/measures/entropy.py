@@ -16,10 +16,13 @@ def miller_madow(ids: Int[np.ndarray, " N"]) -> float:
 
 
 def sum_of_marginals(ids: Int[np.ndarray, "N L"]) -> float:
-    """Upper bound on the bits of a code of fixed length: the sum of its positions' entropies."""
+    """Upper bound on the bits of a code: the sum of its positions' entropies. The end of a code and the padding behind
+    it are values like others."""
     return sum(miller_madow(ids[:, position]) for position in range(ids.shape[1]))
 
 
 def utilisation(ids: Int[np.ndarray, "N L"], vocab_size: int) -> float:
-    """Share of the vocabulary that a position uses, averaged over positions; biased low for few chunks."""
-    return float(np.mean([len(np.unique(ids[:, position])) / vocab_size for position in range(ids.shape[1])]))
+    """Share of the vocabulary that a position uses, averaged over the positions that some code has; biased low for few
+    chunks. Numbers outside the vocabulary mark the end of a code and what is behind it."""
+    columns = [column[(column >= 0) & (column < vocab_size)] for column in ids.T]
+    return float(np.mean([len(np.unique(column)) / vocab_size for column in columns if len(column)]))

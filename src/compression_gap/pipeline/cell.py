@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compression_gap.agent import AgentSpec
-from compression_gap.config import Spec, vary
+from compression_gap.agent import AgentSpec, Fusion
+from compression_gap.config import Spec, added_later, vary
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.policies.base import Decoding, PolicySpec
 from compression_gap.rollout import Rollouts
@@ -63,6 +63,10 @@ class Sight(Spec, family="settings", kind="sight"):
     encoder: EncoderSpec
     pretraining: Training | None = None
     """For encoders that are pretrained."""
+    fusion: Fusion = added_later("step")
+    """What a conditioning token is (`AgentSpec.fusion`)."""
+    width: int | None = added_later(None)
+    """To which width vectors are projected (`AgentSpec.width`)."""
 
     def __post_init__(self) -> None:
         steps = self.pretraining.steps if self.pretraining else 0
@@ -101,7 +105,9 @@ class Cell(Spec, family="settings", kind="cell"):
     @property
     def agent(self) -> AgentSpec:
         """What the cell's agent is made of."""
-        return AgentSpec(self.sight.encoder, self.method.policy, self.method.tokenizer, self.horizon, self.history)
+        sight, method = self.sight, self.method
+        parts = (sight.encoder, method.policy, method.tokenizer)
+        return AgentSpec(*parts, self.horizon, self.history, sight.fusion, sight.width)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+import math
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -12,43 +11,35 @@ import numpy as np
 import polars as pl
 
 from compression_gap import statistics
-from compression_gap.pipeline.cell import Cell, Grid, Method, Sight
-from compression_gap.pipeline.job import Job, with_needs
-from compression_gap.pipeline.jobs import EPISODES, SUMMARY, Evaluation, PoseError, Replay
+from compression_gap.pipeline.cell import Cell, Grid, Method
+from compression_gap.pipeline.job import with_needs
+from compression_gap.pipeline.jobs import PoseError
 from compression_gap.pipeline.plan import (
     arms,
     doubling,
-    evaluations,
     expert,
     jobs_of,
-    replays,
     token_bits,
     trained_encoder,
 )
+from compression_gap.pipeline.results import Results, success
 from compression_gap.policies.base import Decoding
 from compression_gap.report import content
 from compression_gap.report.content import Convergence, Measured, ReportContent
-from compression_gap.statistics import Estimate, Outcomes
+from compression_gap.statistics import Estimate, Outcomes, Unit
 from compression_gap.store import Store
 from compression_gap.training import CURVE
 
+UNITS: tuple[Unit, Unit] = ("points", "log-odds")
+GRADIENT_FROM = 4  # encoders of measured quality, from which on a line through them is drawn
 CONVERGED_WITHIN = 5.0  # points of success that doubling the steps may move
-
-
-Judging = tuple[Evaluation, ...] | tuple[Replay, ...]  # the jobs that together judge one thing
 
 
 class Tables:
     """A grid's numbers, as far as its jobs are finished. What is missing is left out, never imputed."""
 
     def __init__(self, grid: Grid, store: Store) -> None:
-        self.grid, self.store = grid, store
-        self._read: dict[str, pl.DataFrame] = {}
-
-    @cached_property
-    def tolerances(self) -> tuple[float | None, ...]:
-        """Along which curves run: the suite's, or None alone where there is only success and failure."""
-        return self.grid.base.suite.tolerances_mm or (None,)
+        self.grid, self.store, self.results = grid, store, Results(grid, store)
 
     @cached_property
     def report(self) -> ReportContent:
@@ -63,48 +54,31 @@ class Tables:
             commands=(f"cgap run {grid.name}",),
             seeds=len(grid.seeds),
             encoder_order=tuple(sight.name for sight in grid.sights if sight.name not in blind),
-            tolerances_mm=tuple(t for t in self.tolerances if t is not None),
+            tolerances_mm=tuple(t for t in self.results.tolerances if t is not None),
             primary_tolerance_mm=grid.tolerance_mm,
             cells=tuple(cell for cell in cells if cell.encoder not in blind),
             blind=tuple(cell for cell in cells if cell.encoder in blind),
             interactions=tuple(self._interactions()),
+            gradients=tuple(self._gradients()),
             ladders=tuple(self._ladders()),
             tokenizers=tuple(self._tokenizers()),
             encoders=tuple(self._encoders()),
             losses=tuple(self._losses()),
             failures=tuple(self._failures()),
             reseeding=RESEEDING,
-            seconds=sum(float(self._provenance(job)["seconds"]) for job in with_needs(jobs_of(grid)) if self._has(job)),
+            seconds=sum(
+                float(self.results.provenance(job)["seconds"])
+                for job in with_needs(jobs_of(grid))
+                if self.results.has(job)
+            ),
             provenance=self._versions(),
             demonstrates_only=grid.demonstrates_only,
         )
 
-    def outcomes(self, method: Method, sight: Sight, decoding: Decoding, tolerance: float | None) -> Outcomes | None:
-        """Successes of one arm, seed by seed; None if no seed is finished."""
-        cells = [self.grid.base.replace(method=method, sight=sight, seed=seed) for seed in self.grid.seeds]
-        return self._stack([evaluations(cell, decoding) for cell in cells], tolerance)
-
-    def _stack(self, runs: Sequence[Judging], tolerance: float | None, *, trained: bool = True) -> Outcomes | None:
-        tables = [self._rows(run) for run in runs if self._has(*run)]
-        if not tables:
-            return None
-        first = tables[0]
-        assert all(table["initial_state"].equals(first["initial_state"]) for table in tables), "cells are paired"
-        successes = np.stack([success(table, tolerance) for table in tables])
-        return Outcomes.from_episodes(successes, first["task"].to_numpy(), trained=trained)
-
-    def _replay(self, method: Method, tolerance: float | None) -> Outcomes | None:
-        """Codebook replay of a method, seed by seed; of a continuous one, the expert itself."""
-        if method.tokenizer is None:
-            return self._stack([expert(self.grid.base)], tolerance, trained=False)
-        cells = [self.grid.base.replace(method=method, seed=seed) for seed in self.grid.seeds]
-        runs = list(dict.fromkeys(replays(cell) for cell in cells))
-        return self._stack(runs, tolerance, trained=method.tokenizer.learned)
-
     def _cells(self, arm: Cell) -> list[content.Cell]:
         rows = []
         for decoding in arm.method.decodings:
-            curve = [self.outcomes(arm.method, arm.sight, decoding, t) for t in self.tolerances]
+            curve = [self.results.outcomes(arm.method, arm.sight, decoding, t) for t in self.results.tolerances]
             known = [outcomes for outcomes in curve if outcomes is not None]
             if len(known) < len(curve):
                 continue
@@ -127,13 +101,13 @@ class Tables:
 
     def _convergence(self, arm: Cell) -> tuple[Convergence, float | None]:
         run = doubling(self.grid, arm)
-        if not self._has(*run.once, *run.twice):
+        if not self.results.has(*run.once, *run.twice):
             return "not measured", None
         before, after = (
-            100 * success(self._rows(part), self.grid.tolerance_mm).mean() for part in (run.once, run.twice)
+            100 * success(self.results.rows(part), self.grid.tolerance_mm).mean() for part in (run.once, run.twice)
         )
         change = float(after - before)
-        if 100 * success(self._rows(run.twice), self.tolerances[-1]).mean() < CONVERGED_WITHIN:
+        if 100 * success(self.results.rows(run.twice), self.results.tolerances[-1]).mean() < CONVERGED_WITHIN:
             return "undertrained", change  # standing still at nothing is not convergence
         if abs(change) < CONVERGED_WITHIN:
             return "converged", change
@@ -147,14 +121,15 @@ class Tables:
             for decoding in method.decodings:
                 compared: list[tuple[Method, Decoding]] = [(continuous, continuous.decodings[0]), (method, decoding)]
                 gaps = []
-                for tolerance in self.tolerances:
+                for tolerance in self.results.tolerances:
                     pairs = [
-                        tuple(self.outcomes(m, sight, d, tolerance) for sight in (weak, strong)) for m, d in compared
+                        tuple(self.results.outcomes(m, sight, d, tolerance) for sight in (weak, strong))
+                        for m, d in compared
                     ]
                     if any(outcomes is None for pair in pairs for outcomes in pair):
                         break
                     gaps.append(statistics.gap(continuous=pairs[0], discrete=pairs[1]))  # type: ignore[arg-type]
-                if len(gaps) < len(self.tolerances):
+                if len(gaps) < len(self.results.tolerances):
                     continue
                 rows.append(
                     content.Interaction(
@@ -172,6 +147,45 @@ class Tables:
                 )
         return rows
 
+    def _gradients(self) -> list[content.Gradient]:
+        """Over the encoders whose pose error was measured, if there are enough of them."""
+        errors = {row.name: row.error_mm.value for row in self._encoders() if row.error_mm is not None}
+        sights = sorted((s for s in self.grid.sights if s.name in errors), key=lambda s: -errors[s.name])
+        if len(sights) < GRADIENT_FROM:
+            return []
+        quality = [-math.log2(errors[sight.name]) for sight in sights]
+        rows = []
+        for continuous, method in self.grid.comparisons:
+            for decoding in method.decodings:
+                compared: list[tuple[Method, Decoding]] = [(continuous, continuous.decodings[0]), (method, decoding)]
+                lines = [
+                    [[self.results.outcomes(m, sight, d, tolerance) for sight in sights] for m, d in compared]
+                    for tolerance in self.results.tolerances
+                ]
+                known = [[[o for o in line if o is not None] for line in pair] for pair in lines]
+                if known != lines:
+                    continue
+                slopes = [[statistics.trend(line, quality) for line in pair] for pair in known]
+                gaps = [
+                    [statistics.trend_gap(pair[0], pair[1], quality, unit=unit) for pair in known] for unit in UNITS
+                ]
+                of_continuous, of_discrete = zip(*slopes, strict=True)
+                rows.append(
+                    content.Gradient(
+                        discrete=method.name,
+                        decoding=self._decoding(method, decoding),
+                        continuous=continuous.name,
+                        errors_mm=tuple((sight.name, errors[sight.name]) for sight in sights),
+                        continuous_slope=tuple(measured(trend.points) for trend in of_continuous),
+                        discrete_slope=tuple(measured(trend.points) for trend in of_discrete),
+                        points=tuple(measured(gap) for gap in gaps[0]),
+                        log_odds=tuple(measured(gap) for gap in gaps[1]),
+                        continuous_rank_p=tuple(trend.rank_p for trend in of_continuous),
+                        discrete_rank_p=tuple(trend.rank_p for trend in of_discrete),
+                    )
+                )
+        return rows
+
     def _ladders(self) -> list[content.Ladder]:
         grid, tolerance = self.grid, self.grid.tolerance_mm
         state = next((sight for sight in grid.sights if sight.name == grid.state), None)
@@ -181,10 +195,10 @@ class Tables:
         for arm in arms(grid):
             decoding = arm.method.decodings[0]
             steps = [
-                self._stack([expert(grid.base)], tolerance, trained=False),
-                self._replay(arm.method, tolerance),
-                self.outcomes(arm.method, state, decoding, tolerance),
-                self.outcomes(arm.method, arm.sight, decoding, tolerance),
+                self.results.stack([expert(grid.base)], tolerance, trained=False),
+                self.results.replay(arm.method, tolerance),
+                self.results.outcomes(arm.method, state, decoding, tolerance),
+                self.results.outcomes(arm.method, arm.sight, decoding, tolerance),
             ]
             known = [step for step in steps if step is not None]
             if len(known) < len(steps):
@@ -207,10 +221,10 @@ class Tables:
         rows = []
         for arm in {cell.method.name: cell for cell in arms(self.grid)}.values():
             job = token_bits(self.grid, arm)
-            if job is None or not self._has(job):
+            if job is None or not self.results.has(job):
                 continue
-            found = self._summary(job)
-            curve = [self._replay(arm.method, tolerance) for tolerance in self.tolerances]
+            found = self.results.summary(job)
+            curve = [self.results.replay(arm.method, tolerance) for tolerance in self.results.tolerances]
             rows.append(
                 content.TokenizerRow(
                     name=arm.method.name,
@@ -234,8 +248,8 @@ class Tables:
                 continue  # the simulator or the weights are on another machine
             job = trained_encoder(arm)
             errors: dict[str, Any] = {}
-            if job is not None and self._has(PoseError(job)):
-                errors = self._summary(PoseError(job)).get("task", {})
+            if job is not None and self.results.has(PoseError(job)):
+                errors = self.results.summary(PoseError(job)).get("task", {})
             rows.append(
                 content.EncoderRow(
                     name=arm.sight.name,
@@ -251,7 +265,7 @@ class Tables:
         curves = []
         for arm in arms(self.grid):
             job = doubling(self.grid, arm).agent
-            if not self._has(job):
+            if not self.results.has(job):
                 continue
             curve = pl.read_parquet(self.store.folder(job) / CURVE)
             steps = tuple(curve["step"].to_list())
@@ -273,25 +287,9 @@ class Tables:
     def _decoding(self, method: Method, decoding: Decoding) -> str:
         return decoding if method.tokenizer is not None else ""
 
-    def _has(self, *jobs: Job) -> bool:
-        return all(job.digest in self._read or self.store.has(job) for job in jobs)
-
-    def _rows(self, run: Judging) -> pl.DataFrame:
-        """All episodes of a run, whose jobs are finished."""
-        for job in run:
-            if job.digest not in self._read:
-                self._read[job.digest] = pl.read_parquet(self.store.folder(job) / EPISODES)
-        return pl.concat([self._read[job.digest] for job in run])
-
-    def _summary(self, job: Job) -> dict[str, Any]:
-        return json.loads((self.store.folder(job) / SUMMARY).read_text())
-
-    def _provenance(self, job: Job) -> dict[str, Any]:
-        return json.loads((self.store.folder(job) / "provenance.json").read_text())
-
     def _versions(self) -> dict[str, str]:
         """What most results were made with; a grid that was finished over days may name several."""
-        found = [self._provenance(job) for job in jobs_of(self.grid) if self._has(job)]
+        found = [self.results.provenance(job) for job in jobs_of(self.grid) if self.results.has(job)]
         names = sorted({(key, value) for p in found for key, value in p["versions"].items()})
         commits = sorted({p["commit"] for p in found if p["commit"]})
         machines = sorted({f"{p['machine']}, Python {p['python']}, {p['device']}" for p in found})
@@ -306,11 +304,6 @@ RESEEDING = (
     content.Reseeding("pretrained encoders", by_seed=False, note="intervals hold for these encoders"),
     content.Reseeding("initial states of the rollouts", by_seed=False, note="shared by all cells, paired by hash"),
 )
-
-
-def success(rows: pl.DataFrame, tolerance: float | None) -> np.ndarray:
-    """Which episodes succeeded, at a tolerance in mm where the suite has them."""
-    return rows["success"].to_numpy() if tolerance is None else rows["error_mm"].to_numpy() <= tolerance
 
 
 def measured(estimate: Estimate, kind: Any = "estimate") -> Measured:

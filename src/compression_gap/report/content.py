@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+RANKS = ("continuous_rank_p", "discrete_rank_p")
 Convergence = Literal["converged", "undertrained", "overfitted", "not measured"]
 
 
@@ -81,6 +82,30 @@ class Interaction:
     """The same contrast in log-odds, which floors and ceilings bend less."""
     flags: tuple[str, ...]
     """Along the tolerances: `floor` (a cell below 10 %), `ceiling` (above 90 %), `floor and ceiling`, or empty."""
+
+    @property
+    def arm(self) -> str:
+        return arm_name(self.discrete, self.decoding)
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """How success follows the measured quality of several encoders: of a discrete method, and of the continuous one."""
+
+    discrete: str
+    decoding: str
+    continuous: str
+    errors_mm: tuple[tuple[str, float], ...]
+    """The encoders on the line and their measured pose errors, worst first."""
+    continuous_slope: Curve
+    """Points of success for every halving of the pose error."""
+    discrete_slope: Curve
+    points: Curve
+    """How much steeper the continuous method rises, Welch interval over training seeds."""
+    log_odds: Curve
+    continuous_rank_p: tuple[float | None, ...]
+    """Along the tolerances: Page's test that success rises with quality; None with one seed."""
+    discrete_rank_p: tuple[float | None, ...]
 
     @property
     def arm(self) -> str:
@@ -194,6 +219,7 @@ class ReportContent:
     cells: tuple[Cell, ...]
     interactions: tuple[Interaction, ...]
     """The primary one first: the answer leads with it."""
+    gradients: tuple[Gradient, ...] = ()
     ladders: tuple[Ladder, ...] = ()
     tokenizers: tuple[TokenizerRow, ...] = ()
     encoders: tuple[EncoderRow, ...] = ()
@@ -227,6 +253,9 @@ class ReportContent:
         for row in self.interactions:
             for field in ("continuous_gain", "discrete_gain", "points", "log_odds", "flags"):
                 curves.append((f"{field} of {row.arm}", getattr(row, field)))
+        for row in self.gradients:
+            for field in ("continuous_slope", "discrete_slope", "points", "log_odds", *RANKS):
+                curves.append((f"{field} of the gradient of {row.arm}", getattr(row, field)))
         return curves + [(f"replay of {row.name}", row.replay) for row in self.tokenizers if row.replay]
 
     @property

@@ -45,17 +45,20 @@ def slopes(content: ReportContent) -> Figure | None:
     if not content.cells:
         return None
     at, encoders, look = content.primary, content.encoder_order, _Look(content)
-    ticks = tuple((float(i), _encoder_label(content, name)) for i, name in enumerate(encoders))
-    x = Axis(-0.35, len(encoders) - 0.65, ticks)
-    panel = Panel(440, 320, x, linear(0, 100, label="success, %"), bottom=44)
+    place = places(content)
+    first, last = place[encoders[0]], place[encoders[-1]]
+    step = (last - first) / (len(encoders) - 1) if len(encoders) > 1 else 1.0
+    ticks = tuple((place[name], _encoder_label(content, name)) for name in encoders)
+    x = Axis(first - 0.35 * step, last + 0.35 * step, ticks)
+    panel = Panel(440 if len(encoders) < 5 else 640, 320, x, linear(0, 100, label="success, %"), bottom=44)
     for number, arm in enumerate(content.arms):
-        shift = 0.075 * (number - (len(content.arms) - 1) / 2)
-        cells = [(i + shift, cell) for i, name in enumerate(encoders) if (cell := content.cell(arm, name))]
+        shift = 0.075 * step * (number - (len(content.arms) - 1) / 2)
+        cells = [(place[name] + shift, cell) for name in encoders if (cell := content.cell(arm, name))]
         panel.line([(where, cell.success[at].value) for where, cell in cells], look.style(arm))
         for where, cell in cells:
             for seed in cell.per_seed:
                 panel.mark(
-                    (where + 0.03, seed[at]), "circle", f"seed {look.colour(arm)}", f"{seed[at]:.0f} %", radius=2
+                    (where + 0.03 * step, seed[at]), "circle", f"seed {look.colour(arm)}", f"{seed[at]:.0f} %", radius=2
                 )
             panel.whisker(where, *_ends(bounded(cell.success[at])), look.style(arm))
             tip = f"{arm} on {cell.encoder}: {percent(cell.success[at])} %, {cell.convergence}"
@@ -277,6 +280,24 @@ def _thinned(steps: Sequence[int], values: Sequence[float]) -> list[Point]:
     stride = max(1, len(steps) // CURVE_POINTS)
     kept = [(float(s), v) for s, v in zip(steps, values, strict=True) if math.isfinite(v)]
     return kept[::stride] + ([kept[-1]] if kept and (len(kept) - 1) % stride else [])
+
+
+def places(content: ReportContent) -> dict[str, float]:
+    """Where encoders stand on an axis of quality: by the logarithm of their measured error, better ones to the right.
+
+    One whose error is not measured, such as the true state, stands a typical step behind the one before it; where fewer
+    than two are measured, or the order is not that of the errors, all stand one step apart.
+    """
+    error = {row.name: row.error_mm.value for row in content.encoders if row.error_mm is not None}
+    known = [-math.log2(error[name]) for name in content.encoder_order if error.get(name, 0.0) > 0]
+    if len(known) < 2 or known != sorted(set(known)):
+        return {name: float(i) for i, name in enumerate(content.encoder_order)}
+    found: dict[str, float] = {}
+    at, step = known[0], (known[-1] - known[0]) / (len(known) - 1)
+    for name in content.encoder_order:
+        at = -math.log2(error[name]) if error.get(name, 0.0) > 0 else at + step * bool(found)
+        found[name] = at
+    return found
 
 
 def _encoder_label(content: ReportContent, name: str) -> str:

@@ -23,6 +23,7 @@ def render(content: ReportContent) -> str:
         figures={figure.key: figure for figure in figures(content)},
         cautions=words.cautions(content),
         about=words.about,
+        along_the_encoders=words.along_the_encoders,
         verdicts=[(row, words.verdict(content, row)) for row in content.interactions],
         paper=paper,
         intervals=words.intervals(content),

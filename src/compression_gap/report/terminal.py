@@ -20,7 +20,11 @@ def show(content: ReportContent, console: Console) -> None:
     where = f" at {content.columns[content.primary]}" if content.tolerances_mm else ""
     labels = dict.fromkeys(cell.convergence for cell in content.cells)
     legend = "".join(f"; {LEGEND[label]}" for label in labels if label in LEGEND)
-    paragraphs = [words.cautions(content), *(words.about(content, row) for row in content.interactions)]
+    paragraphs = [
+        words.cautions(content),
+        *(words.about(content, row) for row in content.interactions),
+        *(words.along_the_encoders(content, row) for row in content.gradients),
+    ]
     console.print(
         Text(f"{content.grid}: success in %{where}, intervals {words.intervals(content)}{legend}", style="bold"),
         _table(content),
@@ -43,6 +47,7 @@ def summary(content: ReportContent, report: str) -> dict[str, Any]:
         "report": report,
         "verdict_words": list(words.answer(content)),
         "interaction": _interactions(content),
+        "gradient": _gradients(content),
         "cells": [_cell(content, cell) for cell in content.cells + content.blind],
     }
 
@@ -83,6 +88,25 @@ def _interactions(content: ReportContent) -> list[dict[str, Any]]:
                 }
             )
     return rows
+
+
+def _gradients(content: ReportContent) -> list[dict[str, Any]]:
+    return [
+        {
+            "discrete": row.arm,
+            "continuous": row.continuous,
+            "errors_mm": dict(row.errors_mm),
+            "tolerance_mm": tolerance,
+            "primary": at == content.primary,
+            "unit": "points for every halving of the pose error",
+            "continuous_slope": {**_interval(row.continuous_slope[at]), "rank_p": row.continuous_rank_p[at]},
+            "discrete_slope": {**_interval(row.discrete_slope[at]), "rank_p": row.discrete_rank_p[at]},
+            **_interval(row.points[at]),
+            "log_odds": _interval(row.log_odds[at]),
+        }
+        for row in content.gradients
+        for at, tolerance in enumerate(content.tolerances_mm or (None,))
+    ]
 
 
 def _cell(content: ReportContent, cell: Cell) -> dict[str, Any]:

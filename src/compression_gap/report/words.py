@@ -7,12 +7,17 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-from compression_gap.report.content import Cell, Interaction, Measured, ReportContent
+from compression_gap.report.content import Cell, Gradient, Interaction, Measured, ReportContent
 
 Label = Literal["resolved", "reversed", "not resolved", "undertrained", "overfitted", "not measured", "incomplete"]
 
 MINUS, ARROW = "\N{MINUS SIGN}", "\N{RIGHTWARDS ARROW}"
 SMOKE_TEST_SEEDS = 2
+UNCONVERGED: tuple[Literal["undertrained", "overfitted", "not measured"], ...] = (
+    "undertrained",
+    "overfitted",
+    "not measured",
+)
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,8 @@ def verdict(content: ReportContent, row: Interaction) -> Verdict:
     seeds = min((len(cell.per_seed) for cell in cells), default=0)
     if len(cells) < 4:
         return Verdict("incomplete", seeds, ("cells of this contrast are missing",))
-    for label in ("undertrained", "overfitted", "not measured"):
-        found = [cell for cell in cells if cell.convergence == label]
-        if found:
-            return Verdict(label, seeds, tuple(_unconverged(label, found)))
+    if (reasons := _reasons(cells)) is not None:
+        return Verdict(reasons[0], seeds, tuple(_unconverged(*reasons)))
     return Verdict(sign(row.points[content.primary]), seeds)
 
 
@@ -60,7 +63,25 @@ def sign(number: Measured) -> Literal["resolved", "reversed", "not resolved"]:
 
 def answer(content: ReportContent) -> tuple[str, ...]:
     """The report's first sentences. What forbids a verdict comes before the numbers that it forbids to read."""
-    return (*cautions(content), *(sentence for row in content.interactions for sentence in about(content, row)))
+    gaps = (sentence for row in content.interactions for sentence in about(content, row))
+    gradients = (sentence for row in content.gradients for sentence in along_the_encoders(content, row))
+    return (*cautions(content), *gaps, *gradients)
+
+
+def along_the_encoders(content: ReportContent, row: Gradient) -> tuple[str, ...]:
+    """What may be said about how success follows the measured quality of the encoders, at the primary tolerance."""
+    at, (worst, best) = content.primary, (row.errors_mm[0][1], row.errors_mm[-1][1])
+    lead = f"Over {count(len(row.errors_mm), 'encoder')} of {worst:.1f} to {best:.1f} mm, halving the pose error buys"
+    slopes = f"{row.continuous} {points(row.continuous_slope[at], unit=True)} and {row.arm} "
+    slopes += f"{points(row.discrete_slope[at])}: a difference of {points(row.points[at])}"
+    arms, encoders = (row.continuous, row.arm), [name for name, _ in row.errors_mm]
+    cells = [cell for arm in arms for name in encoders if (cell := content.cell(arm, name)) is not None]
+    reasons = _reasons(cells)
+    if reasons:
+        return (f"{lead} {slopes} as measured, and no verdict: {' and '.join(_unconverged(*reasons))}.",)
+    seeds = count(min(len(cell.per_seed) for cell in cells), "seed")
+    told = {"resolved": "resolved", "reversed": "resolved, reversed"}.get(sign(row.points[at]), "not resolved")
+    return (f"{lead} {slopes}, {told} with {seeds}.",)
 
 
 def cautions(content: ReportContent) -> tuple[str, ...]:
@@ -159,6 +180,15 @@ def _flag(content: ReportContent, row: Interaction) -> Iterator[str]:
 def _cells(content: ReportContent, row: Interaction) -> list[Cell]:
     pairs = [(arm, encoder) for arm in (row.continuous, row.arm) for encoder in (row.encoder_from, row.encoder_to)]
     return [cell for arm, encoder in pairs if (cell := content.cell(arm, encoder)) is not None]
+
+
+def _reasons(cells: list[Cell]) -> tuple[Literal["undertrained", "overfitted", "not measured"], list[Cell]] | None:
+    """Which cells forbid a verdict, and why."""
+    for label in UNCONVERGED:
+        found = [cell for cell in cells if cell.convergence == label]
+        if found:
+            return label, found
+    return None
 
 
 def _unconverged(label: str, cells: list[Cell]) -> Iterator[str]:

@@ -2,14 +2,17 @@
 
 from compression_gap.statistics.interaction import Gap, GapCurve, Verdict, gap
 from compression_gap.statistics.intervals import Estimate, cell, contrast, gain, paired, wilson
-from compression_gap.statistics.outcomes import Outcomes
+from compression_gap.statistics.outcomes import Outcomes, Unit
 from compression_gap.statistics.power import power, seeds_needed
+from compression_gap.statistics.trend import Trend, trend, trend_gap
 
 __all__ = [
     "Estimate",
     "Gap",
     "GapCurve",
     "Outcomes",
+    "Trend",
+    "Unit",
     "Verdict",
     "cell",
     "contrast",
@@ -18,5 +21,7 @@ __all__ = [
     "paired",
     "power",
     "seeds_needed",
+    "trend",
+    "trend_gap",
     "wilson",
 ]

@@ -1,0 +1,69 @@
+"""How success follows the measured quality of encoders, and whether one method follows it more than another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy import stats
+
+from compression_gap.statistics.intervals import LEVEL, Estimate, contrast
+from compression_gap.statistics.outcomes import Outcomes, Unit
+
+FEWEST = 3
+"""Rungs without which a line is no trend."""
+
+
+@dataclass(frozen=True)
+class Trend:
+    """The least-squares line of success on quality, fitted to the seed means of one method."""
+
+    points: Estimate
+    """Slope in points of success a unit of quality."""
+    log_odds: Estimate
+    """Slope in log-odds a unit of quality."""
+    rank_p: float | None
+    """One-sided p-value of Page's (1963) L: seeds as blocks, encoders in the order of their measured quality, against
+    success not rising with it. None with a single seed."""
+
+
+def trend(cells: Sequence[Outcomes], quality: Sequence[float], *, level: float = LEVEL) -> Trend:
+    """Of one method over encoders: `cells` and `quality` by encoder, in any order.
+
+    The slope is a contrast of the cells with weights (q - mean q) / sum (q - mean q)^2, so its interval is Welch's
+    over training seeds. Raises ValueError with fewer than three encoders, or if all have one quality.
+    """
+    weights = slope_weights(quality)
+    order = np.argsort(np.asarray(quality), kind="stable")
+    successes = np.stack([cells[rung].seed_values("points") for rung in order], axis=1)  # [seeds, rungs]
+    several = len(successes) > 1
+    rank_p = float(stats.page_trend_test(successes, method="asymptotic").pvalue) if several else None
+    return Trend(_slope(cells, weights, "points", level), _slope(cells, weights, "log-odds", level), rank_p)
+
+
+def trend_gap(
+    continuous: Sequence[Outcomes],
+    discrete: Sequence[Outcomes],
+    quality: Sequence[float],
+    *,
+    unit: Unit = "points",
+    level: float = LEVEL,
+) -> Estimate:
+    """How much steeper success rises with quality for the continuous method: its slope minus the discrete one's."""
+    weights = slope_weights(quality)
+    return contrast([*continuous, *discrete], [*weights, *-weights], unit=unit, level=level)
+
+
+def slope_weights(quality: Sequence[float]) -> Float[np.ndarray, " rungs"]:
+    """What each encoder's success counts for in the least-squares slope."""
+    given = np.asarray(quality, dtype=float)
+    if len(given) < FEWEST or not np.isfinite(given).all() or np.ptp(given) == 0:
+        raise ValueError(f"a trend needs at least {FEWEST} encoders of different, finite quality, got {list(quality)}")
+    away = given - given.mean()
+    return away / (away**2).sum()
+
+
+def _slope(cells: Sequence[Outcomes], weights: np.ndarray, unit: Unit, level: float) -> Estimate:
+    return contrast(cells, weights.tolist(), unit=unit, level=level)
