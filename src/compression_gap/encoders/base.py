@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Float, UInt8
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from compression_gap.config import Spec
+from compression_gap.seeds import seed_of
 from compression_gap.shapes import Loss
 from compression_gap.suites.base import Legend
 
@@ -110,14 +113,30 @@ class EncoderSpec(Spec, family="encoders"):
         return EncoderCost()
 
     def build(self, legend: Legend) -> Encoder:
-        """An encoder for a suite's observations. Weights come from torch's global generator, which the caller seeds."""
+        """An encoder for a suite's observations. Weights come from torch's global generator, which the caller seeds;
+        those of an encoder that never learns follow from the spec alone (`weights_of`)."""
         raise NotImplementedError
 
 
-def check_pictures(pictures: UInt8[Tensor, "N height width 3"], image_size: int) -> None:
-    """Raises ValueError if the pictures do not have the size that an encoder was built for."""
+@contextmanager
+def weights_of(spec: EncoderSpec) -> Iterator[None]:
+    """Weights that are drawn inside follow from the spec alone, and torch's global generator is left as it was.
+
+    For encoders that never learn: their features and the agents that use these are made apart, under other seeds.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(spec.digest, "weights"))
+        yield
+
+
+def check_pictures(pictures: Tensor, image_size: int) -> None:
+    """Raises ValueError if these are not the pictures that an encoder was built for."""
+    expected = f"the encoder was built for pictures [N, {image_size}, {image_size}, 3]"
+    if pictures.shape[1:] == (3, image_size, image_size):
+        raise ValueError(f"{expected}, got {list(pictures.shape)}: the channels stand last")
     if pictures.shape[1:] != (image_size, image_size, 3):
         raise ValueError(
-            f"the encoder was built for pictures [N, {image_size}, {image_size}, 3], "
-            f"got {list(pictures.shape)}: use the suite and image size that it was trained with"
+            f"{expected}, got {list(pictures.shape)}: use the suite and image size that it was trained with"
         )
+    if pictures.dtype != torch.uint8:
+        raise ValueError(f"{expected} of whole numbers from 0 to 255 (uint8), got {pictures.dtype}")
