@@ -17,15 +17,13 @@ from compression_gap.measures.encoder_probe import ProbeData, Probing, fit, part
 
 SIGMA, VARIANCE, NUISANCE, WINDOWS = 0.025, 0.16, 16, 10
 SOURCES = (  # values a chunk, bits before sigma, windows, how bits are shared, how features look
-    (8, 4, 28_000, "even", "turned"),
-    (8, 16, 28_000, "even", "turned"),
-    (32, 40, 28_000, "decaying", "turned"),
-    (64, 32, 28_000, "even", "turned"),
     (64, 80, 28_000, "decaying", "turned"),
     (8, 16, 28_000, "even", "as angles"),
-    (16, 20, 5_600, "even", "turned"),
+    (8, 4, 14_000, "even", "turned"),
+    (8, 16, 14_000, "even", "turned"),
+    (32, 40, 14_000, "decaying", "turned"),
     (16, 20, 1_400, "even", "turned"),
-    (16, 20, 28_000, "even", "shuffled"),
+    (16, 20, 14_000, "even", "shuffled"),
     (16, 20, 1_400, "even", "shuffled"),
 )
 

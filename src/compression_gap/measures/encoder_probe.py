@@ -1,6 +1,6 @@
 """What features tell about actions and about the state: the same readouts, data and search for every encoder.
 
-Two ways to use the features are tried with the same budget, and the validation demonstrations choose: what a linear
+Two ways to use the features, each learnt with and without haste, are tried with the same budget, and the validation demonstrations choose: what a linear
 readout makes of them, or all of them. Through the first, wide features cannot drown what matters; through the second,
 what is not linearly there is found. Nothing is ever reduced without regard to the actions.
 """
@@ -44,6 +44,8 @@ class Probing(Training, family="settings", kind="probing", version=1):
     """Resolution: standard deviation of the noise through which actions are looked at, on the scale [-1, 1]."""
     width: int = 192
     """Of the denoisers."""
+    hastes: tuple[float, ...] = (0.0, 0.1)
+    """Weights of the mean's own error in the loss (`Denoiser.loss`): each is tried, for each way of using features."""
     seeds: tuple[int, ...] = (0, 1)
     """Each trains denoisers of its own; the interval covers them."""
 
@@ -53,6 +55,8 @@ class Probing(Training, family="settings", kind="probing", version=1):
             raise ValueError(
                 f"Probing.sigma is a noise on actions scaled to [-1, 1], above 0 and below 1; got {self.sigma}"
             )
+        if not self.hastes or min(self.hastes) < 0:
+            raise ValueError(f"Probing.hastes: expected at least one, none below 0; got {self.hastes}")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"Probing.seeds: expected at least one, each once; got {self.seeds}")
 
@@ -82,10 +86,10 @@ class Quality:
 
     actions: ActionBits
     interface: str
-    """Which way of using the features did better on validation demonstrations: "readout" or "features"; "none" where
-    a baseline without them did better still."""
+    """Which way of using the features did better on validation demonstrations: "readout, haste 0", ...; "none" where a
+    baseline without them did better still."""
     validation_bits: dict[str, float]
-    """Bits of both, there."""
+    """Bits of every way, there."""
     linear_bits: float
     """Of a linear readout if all were Gaussian: an index, no bound."""
     state: Float[Tensor, "M S"]
@@ -110,10 +114,10 @@ def parts_of(task: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:
     return part
 
 
-def untrained(values: int, context: int, probing: Probing, seed: int) -> Denoiser:
+def untrained(values: int, context: int, probing: Probing, seed: int, haste: float = 0.0) -> Denoiser:
     """A denoiser whose weights follow from the seed."""
     torch.manual_seed(seed_of(seed, "denoiser"))
-    return Denoiser(values, context, probing.sigma, probing.width)
+    return Denoiser(values, context, probing.sigma, probing.width, haste)
 
 
 def told_nothing(data: ProbeData) -> Rows:
@@ -122,10 +126,12 @@ def told_nothing(data: ProbeData) -> Rows:
     return Rows(data.chunk, mean, torch.zeros(len(data.chunk), 1, device=data.chunk.device))
 
 
-def fit(rows: Rows, data: ProbeData, probing: Probing, seed: int, folder: Path, report: Report) -> Denoiser:
+def fit(
+    rows: Rows, data: ProbeData, probing: Probing, seed: int, folder: Path, report: Report, haste: float = 0.0
+) -> Denoiser:
     """A denoiser trained on the training demonstrations; validation ones choose when to stop."""
     train, validation = data.rows(TRAIN), data.rows(VALIDATION)
-    denoiser = untrained(rows.chunk.shape[1], rows.context.shape[1], probing, seed).to(rows.chunk.device)
+    denoiser = untrained(rows.chunk.shape[1], rows.context.shape[1], probing, seed, haste).to(rows.chunk.device)
     denoiser.fit((rows.chunk - rows.mean)[train])
     return train_denoiser(
         denoiser, rows.at(train), rows.at(validation), probing, seed=seed, folder=folder, report=report
@@ -151,26 +157,26 @@ def probe(
     inputs = torch.cat([_standardised(features, units, train), _standardised(data.known, None, train)], dim=1)
     chunk, state = _readout(inputs, data)
     read = torch.cat([_standardised(part, None, train) for part in (chunk, state, data.known)], dim=1)
-    ways = {"readout": Rows(data.chunk, chunk, read), "features": Rows(data.chunk, chunk, inputs)}
-    denoisers: dict[str, list[Denoiser]] = {name: [] for name in ways}
+    shown = {"readout": Rows(data.chunk, chunk, read), "features": Rows(data.chunk, chunk, inputs)}
+    ways = {f"{name}, haste {haste:g}": (rows, haste) for name, rows in shown.items() for haste in probing.hastes}
+    denoisers: dict[str, list[Denoiser]] = {way: [] for way in ways}
     trainings = list(product(ways, probing.seeds))
-    for number, (name, seed) in enumerate(trainings):
+    for number, (way, seed) in enumerate(trainings):
 
         def told(fraction: float, text: str, number: int = number) -> None:
             report((number + fraction) / len(trainings), text)
 
-        denoisers[name].append(fit(ways[name], data, probing, seed, folder / f"{name}-{seed}", told))
+        rows, haste = ways[way]
+        denoisers[way].append(fit(rows, data, probing, seed, folder / f"{number}", told, haste))
     nothing = told_nothing(data)
     entropy = [loss_of_many_draws(denoiser, nothing.at(validation)) for denoiser in unconditional]
     validation_bits = {
-        name: float(
-            np.mean(entropy) - np.mean([loss_of_many_draws(one, rows.at(validation)) for one in denoisers[name]])
-        )
-        for name, rows in ways.items()
+        way: float(np.mean(entropy) - np.mean([loss_of_many_draws(one, rows.at(validation)) for one in denoisers[way]]))
+        for way, (rows, _) in ways.items()
     }
-    best = max(ways, key=lambda name: validation_bits[name])
+    best = max(ways, key=lambda way: validation_bits[way])
     errors = [
-        noise_errors(without, nothing.at(test), one, ways[best].at(test))
+        noise_errors(without, nothing.at(test), one, ways[best][0].at(test))
         for without, one in zip(unconditional, denoisers[best], strict=True)
     ]
     actions = action_bits(errors, data.demonstration[test].cpu().numpy(), probing.sigma)

@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from compression_gap.data.demos import Demos
+from compression_gap.data.features import to_tensor
+from compression_gap.data.rows import Rows
 from compression_gap.data.windows import chunks_from, window_frames
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.measures.clusters import cluster_mean
@@ -165,7 +167,7 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
 
     def cost(self) -> Cost:
         probing = self.actions.probing
-        trainings = 2 * len(probing.seeds)
+        trainings = 2 * len(probing.hastes) * len(probing.seeds)
         return Cost(3 + trainings * probing.steps * probing.batch * SECONDS_A_ROW, memory_mb=1500, gpus=1)
 
     def run(self, context: Context) -> None:
@@ -232,9 +234,8 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
         rows = row_of_frame[seen]
         if (rows < 0).any():
             raise ValueError("EncoderQuality.features: some windows look at frames that were never drawn")
-        parts = [np.load(context.store.folder(job) / "features.npy", mmap_mode="r") for job in self.features]
-        stored = torch.from_numpy(np.concatenate(parts)[rows]).to(context.device)
-        return stored.float().flatten(1), None
+        stored = Rows([job.load(context.store)[0] for job in self.features])  # of the central crop
+        return to_tensor(stored[rows]).to(context.device).float().flatten(1), None
 
 
 def _weights(seed: int) -> str:
