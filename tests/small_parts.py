@@ -11,6 +11,8 @@ SHAPE = ChunkShape(horizon=6, actions=3)
 SMALL = {
     "oat": {"tokens": 3, "levels": (5, 3), "width": 16, "head_width": 8, "encoder_layers": 1, "decoder_layers": 1},
     "diffusion": {"width": 16, "layers": 1, "heads": 2},
+    "flow": {"width": 16, "layers": 1, "heads": 2},
+    "regression": {"width": 16, "layers": 1, "heads": 2},
     "autoregressive": {"width": 16, "layers": 1, "heads": 2},
     "tabletop": {"image_size": 32},
     "resnet18": {"crop": 24, "channels": (16, 32), "keypoints": 4},

@@ -49,6 +49,10 @@ class Spec:
         text = json.dumps(to_json(self, for_digest=True), sort_keys=True, separators=(",", ":"), allow_nan=False)
         return hashlib.sha256(text.encode()).hexdigest()[:DIGEST_LENGTH]
 
+    def in_digest(self, field: str) -> Any:
+        """What stands for a field in the digest: its value, or what lies behind it (for a path, the content)."""
+        return getattr(self, field)
+
     def replace(self, **changes: Any) -> Self:
         """A copy with other fields; `a__b=c` reaches into the spec in field `a`."""
         own, deeper = _by_field(type(self), changes, "__")
@@ -76,7 +80,7 @@ def to_json(value: Any, *, for_digest: bool = False) -> Any:
         if for_digest:
             out["version"] = value.version
         for field in dataclasses.fields(value):
-            content = getattr(value, field.name)
+            content = value.in_digest(field.name) if for_digest else getattr(value, field.name)
             if for_digest and field.metadata.get("added_later") and content == field.default:
                 continue
             out[field.name] = to_json(content, for_digest=for_digest)

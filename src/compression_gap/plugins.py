@@ -19,6 +19,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "channel": "encoders.channel:Channel",
         "convnet": "encoders.convnet:ConvNet",
         "supervised": "encoders.supervised:Supervised",
+        "random_conv": "encoders.random_conv:RandomConv",
         "resnet18": "encoders.resnet:ResNet18",
         "pretrained": "encoders.pretrained:Pretrained",
     },
@@ -28,6 +29,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "policies": {
         "diffusion": "policies.diffusion:Diffusion",
+        "flow": "policies.flow:Flow",
+        "regression": "policies.regression:Regression",
         "autoregressive": "policies.autoregressive:Autoregressive",
     },
     "settings": {

@@ -22,12 +22,23 @@ def test_tokenizer(kind: str):
     check_tokenizer(spec, SHAPE)
 
 
-@pytest.mark.parametrize("tokenizer", plugins.kinds("tokenizers"))
-@pytest.mark.parametrize("kind", plugins.kinds("policies"))
-def test_policy(kind: str, tokenizer: str):
+def policies_and_tokenizers() -> list[tuple[str, str | None]]:
+    """Every discrete policy over every tokenizer, and every continuous one."""
+    pairs: list[tuple[str, str | None]] = []
+    for kind in plugins.kinds("policies"):
+        spec = small("policies", kind)
+        assert isinstance(spec, PolicySpec)
+        pairs += [(kind, name) for name in plugins.kinds("tokenizers")] if spec.discrete else [(kind, None)]
+    return pairs
+
+
+@pytest.mark.parametrize(("kind", "tokenizer"), policies_and_tokenizers())
+def test_policy(kind: str, tokenizer: str | None):
     spec = small("policies", kind)
+    over = small("tokenizers", tokenizer) if tokenizer else None
     assert isinstance(spec, PolicySpec)
-    check_policy(spec, SHAPE, small("tokenizers", tokenizer))
+    assert isinstance(over, TokenizerSpec | None)
+    check_policy(spec, SHAPE, over)
 
 
 @pytest.mark.parametrize("kind", plugins.kinds("encoders"))

@@ -21,6 +21,7 @@ from compression_gap.rollout import AgentDriver, Rollouts, roll_out
 from compression_gap.suites.base import state_hashes
 from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, load_tasks
 from compression_gap.suites.libero.suite import Libero, LiberoSimulators, LiberoSuite
+from compression_gap.suites.libero.world import CAMERAS
 
 PINNED = Path(__file__).parents[1] / "golden" / "libero.json"
 CURE = """If the change is intended: raise `version` of Libero in suites/libero/suite.py, then write new numbers with:
@@ -157,6 +158,51 @@ def test_a_step_agrees_with_robosuites_own(stove: LiberoSuite) -> None:
     world._loaded = None  # its state was changed behind its back
     np.testing.assert_allclose(ours[0], robosuites, atol=1e-5)
     assert np.abs(ours - start).max() > 0.05
+
+
+def test_the_arms_commands_are_robosuites_to_the_last_bit(stove: LiberoSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulators, _ = demonstrate(stove, 4, steps=30)  # the hand has come down to the knob
+    world, saved, actions = stove.world(0), simulators.save(), random_actions(1, 10)
+    actions[3] = STILL  # no turn is asked for, so the old goal stays
+    own, counted = world._controller.command, []
+
+    def both(action: np.ndarray, first: bool) -> None:
+        robot, data = world._robot, world._data
+        controller, fingers = robot.controller, robot.gripper.current_action
+        goal, turn = controller.goal_pos, controller.goal_ori
+        own(action, first)
+        ours = [data.ctrl.copy(), controller.goal_pos, controller.goal_ori, robot.gripper.current_action]
+        controller.goal_pos, controller.goal_ori, robot.gripper.current_action = goal, turn, fingers
+        robot.control(action, policy_step=first)
+        theirs = [data.ctrl, controller.goal_pos, controller.goal_ori, robot.gripper.current_action]
+        for mine, robosuites in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(mine, robosuites)
+        counted.append(first)
+
+    simulators.restore(saved)
+    with monkeypatch.context() as patched:
+        patched.setattr(world._sim, "forward", lambda: None, raising=False)  # mj_step1 has just done it
+        patched.setattr(world._controller, "command", both)
+        for action in actions:
+            simulators.step(action)
+    assert (len(counted), sum(counted)) == (250, 10)
+
+
+def test_what_is_out_of_sight_leaves_no_pixel(stove: LiberoSuite, monkeypatch: pytest.MonkeyPatch) -> None:
+    simulators, expert, world = started(stove, 1), stove.expert(0), stove.world(0)
+    expert.begin([1])
+    cameras = stove.legend.cameras
+    for _ in range(8):
+        drawn = simulators.observe(cameras)
+        hidden = [len(world._culling.out_of_sight(world._data, CAMERAS[camera])) for camera in cameras]
+        assert hidden[0] > 5
+        assert hidden[1] > 40
+        with monkeypatch.context() as patched:
+            patched.setattr(world, "_culling", None)
+            for camera, picture in simulators.observe(cameras).items():
+                np.testing.assert_array_equal(drawn[camera], picture)
+        for _ in range(12):
+            simulators.step(expert.act(simulators)[1])
 
 
 def test_states_are_settled_and_depend_on_nothing_but_their_number(stove: LiberoSuite) -> None:

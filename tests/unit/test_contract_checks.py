@@ -100,6 +100,18 @@ def test_a_policy_whose_rows_share_a_generator(monkeypatch: pytest.MonkeyPatch):
         check_policy(POLICY, SHAPE)
 
 
+def test_a_policy_whose_invalid_samples_look_like_actions(monkeypatch: pytest.MonkeyPatch):
+    def wrap(sample):
+        def unsure(self, condition, generators, decoding):
+            return Sampled(sample(self, condition, generators, decoding).chunk, torch.zeros(len(condition)).bool())
+
+        return unsure
+
+    breaks(monkeypatch, DiffusionPolicy, "sample", wrap)
+    with pytest.raises(AssertionError, match="invalid samples are NaN"):
+        check_policy(POLICY, SHAPE)
+
+
 def test_a_policy_that_does_not_look(monkeypatch: pytest.MonkeyPatch):
     def wrap(loss):
         return lambda self, condition, chunk: loss(self, condition * 0, chunk)
@@ -125,6 +137,20 @@ def test_an_encoder_whose_frames_see_each_other(monkeypatch: pytest.MonkeyPatch)
     breaks(monkeypatch, Trunk, "forward", wrap)
     with pytest.raises(AssertionError, match="do not depend on the other frames"):
         check_encoder(Supervised(), SUITE.build().legend)
+
+
+def test_an_encoder_whose_crops_are_not_what_they_say(monkeypatch: pytest.MonkeyPatch):
+    legend = SUITE.build().legend
+    breaks(monkeypatch, SupervisedEncoder, "look", lambda look: lambda self, frames, crop: self.encode(frames) + crop)
+    with pytest.raises(AssertionError, match="a crop that does not exist is refused: number 1 of 1"):
+        check_encoder(Supervised(), legend)
+    monkeypatch.setattr(Supervised, "crops", 2)
+    monkeypatch.setattr(SupervisedEncoder, "look", lambda self, frames, crop: self.encode(frames))
+    with pytest.raises(AssertionError, match=r"crops 1, 2, \.\.\. lie elsewhere than the central one"):
+        check_encoder(Supervised(), legend)
+    monkeypatch.setattr(SupervisedEncoder, "look", lambda self, frames, crop: self.encode(frames) + 1)
+    with pytest.raises(AssertionError, match="crop 0 is the central one and equals encode"):
+        check_encoder(Supervised(), legend)
 
 
 def test_a_channel_that_repeats_its_noise_every_epoch(monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,7 @@ import torch
 from compression_gap.encoders.blind import Blind
 from compression_gap.encoders.channel import Channel
 from compression_gap.encoders.convnet import ConvNet, shifted
+from compression_gap.encoders.random_conv import RandomConv
 from compression_gap.encoders.state import State
 from compression_gap.encoders.supervised import Supervised
 from compression_gap.measures.pose_error import pose_errors, task_error
@@ -55,7 +56,7 @@ def table(num: int, seed: int = 0) -> dict[str, torch.Tensor]:
     }
 
 
-SPECS = [State(), Blind(), Channel(sigma=3.0), ConvNet(**SMALL), Supervised(steps=5, **SMALL)]
+SPECS = [State(), Blind(), Channel(sigma=3.0), ConvNet(**SMALL), Supervised(steps=5, **SMALL), RandomConv(**SMALL)]
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.kind)
@@ -110,6 +111,46 @@ def test_the_spatial_softmax_follows_what_moves(legend):
     torch.testing.assert_close(seen[:, :2], expected)
     brightness = math.sqrt(12 * 12 - 1)  # of one bright place among 144, in standard deviations
     torch.testing.assert_close(seen[:, 2:6], torch.tensor([[brightness, 0, 0, 0]] * 2), rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("kind", [ConvNet, Supervised, RandomConv], ids=lambda kind: kind.kind)
+def test_a_shrunk_picture_is_the_mean_of_its_areas(kind, legend):
+    large, small = kind(**SMALL, image_size=12), kind(**SMALL)
+    legend_of_small = Legend(**{**vars(legend), "image_size": 12})
+    torch.manual_seed(0)
+    encoder, expected = large.build(legend).eval(), small.build(legend_of_small).eval()
+    expected.load_state_dict(encoder.state_dict())
+    quarter = {name: values[:, ::2, ::2] for name, values in table(6).items() if name in encoder.reads}
+    fourfold = {name: values.repeat_interleave(2, 1).repeat_interleave(2, 2) for name, values in quarter.items()}
+    torch.testing.assert_close(encoder.encode(fourfold), expected.encode(quarter))
+    noise = {name: torch.randint(0, 64, values.shape, dtype=torch.uint8) * 4 for name, values in fourfold.items()}
+    areas = {name: values.unflatten(2, (12, 2)).unflatten(1, (12, 2)).float() for name, values in noise.items()}
+    means = {name: values.mean(dim=(2, 4)) for name, values in areas.items()}
+    rounded = {name: values.round().to(torch.uint8) for name, values in means.items()}
+    torch.testing.assert_close(encoder.encode(noise), expected.encode(rounded), rtol=0.05, atol=0.05)
+    with pytest.raises(
+        ValueError, match=f"{kind.kind}.image_size: pictures of 24 pixels are shrunk, not enlarged to 48"
+    ):
+        kind(image_size=48).build(legend)
+
+
+def test_random_convolutions_are_a_supervised_encoder_before_it_learns(legend):
+    spec, frames = RandomConv(**SMALL), table(4)
+    encoder, learner = spec.build(legend), Supervised(**SMALL).build(legend)
+    learner.load_state_dict({**learner.state_dict(), **encoder.state_dict()})
+    assert torch.equal(encoder.encode(frames), learner.encode(frames))
+
+
+def test_random_convolutions_follow_from_their_settings(legend):
+    spec = RandomConv(**SMALL)
+    torch.manual_seed(0)
+    one, drawn = spec.build(legend).state_dict(), torch.rand(3)
+    torch.manual_seed(0)
+    assert torch.equal(drawn, torch.rand(3)), "building it leaves the global generator alone"
+    torch.manual_seed(1)
+    assert all(torch.equal(tensor, one[name]) for name, tensor in spec.build(legend).state_dict().items())
+    other = spec.replace(pooled=3).build(legend).state_dict()
+    assert not torch.equal(other["trunks.0.stem.0.0.weight"], one["trunks.0.stem.0.0.weight"])
 
 
 def test_shifts_move_pictures_in_training_only(legend):
@@ -184,6 +225,8 @@ def test_pictures_of_another_size_are_refused(spec, legend):
 def test_impossible_settings_are_refused():
     with pytest.raises(ValueError, match=r"multiples of 4.*\(16, 30\)"):
         ConvNet(channels=(16, 30))
+    with pytest.raises(ValueError, match=r"random_conv\.image_size is at least 1"):
+        RandomConv(image_size=0)
     with pytest.raises(ValueError, match=r"Channel.sigma.*-1"):
         Channel(sigma=-1.0)
 

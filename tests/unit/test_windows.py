@@ -10,10 +10,12 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import Tensor
 
 from compression_gap.data.demos import Demos
+from compression_gap.data.features import to_array
 from compression_gap.data.windows import Windows, chunks_from, window_frames
-from compression_gap.shapes import ChunkShape
+from compression_gap.shapes import Batch, ChunkShape
 
 GRIPPER = (1,)
 
@@ -54,6 +56,7 @@ def windows(data: Demos, *, history: int = 1, held_out: bool = False, stride: in
         held_out=held_out,
         frames=frames.get("frames", {"state": data.state}),
         row_of_frame=frames.get("row_of_frame"),
+        crops=frames.get("crops", 1),
     )
 
 
@@ -123,6 +126,54 @@ def test_stored_features_are_found_by_their_frame():
     batch = windows(data, stride=2, frames=features, row_of_frame=row_of_frame).at(np.arange(18))
     expected = 10 * batch.observation["proprioception"].double()
     assert torch.equal(batch.observation["features"].flatten(1), expected.flatten(1))
+
+
+def in_crops(crops: int) -> Windows:
+    """63 training windows of two frames, whose features say which frame and which crop they are of."""
+    frame, crop = np.meshgrid(np.arange(70), np.arange(crops))
+    features = np.stack([frame, crop], axis=-1).reshape(crops * 70, 1, 2)
+    return windows(demos([7] * 10), history=2, frames={"features": features}, crops=crops)
+
+
+def seen_crops(batch: Batch) -> Tensor:
+    """The crop of every window, of whose frames all are seen in the same."""
+    frame, crop = batch.observation["features"].squeeze(2).unbind(-1)
+    assert torch.equal(frame.float(), batch.observation["proprioception"].squeeze(2))
+    assert torch.equal(crop[:, 0], crop[:, 1])
+    return crop[:, 0]
+
+
+def test_training_sees_a_window_in_another_crop_every_epoch():
+    shown = in_crops(3)
+    epochs = torch.stack([seen_crops(shown.training_batch(step, 63, seed=2)) for step in range(8)])
+    assert torch.bincount(epochs.flatten(), minlength=3).min() > 100  # of 504
+    order = [shown.training_batch(step, 63, seed=2).observation["proprioception"][:, 1, 0] for step in range(8)]
+    of_window = torch.stack([crops[frames.argsort()] for crops, frames in zip(epochs, order, strict=True)])
+    assert all(len(crops.unique()) > 1 for crops in of_window.T)
+
+
+def test_crops_depend_on_step_and_seed_alone():
+    crops = seen_crops(in_crops(3).training_batch(5, 40, seed=2))
+    shown = in_crops(3)
+    for step in (0, 7):
+        shown.training_batch(step, 40, seed=2)
+    assert torch.equal(seen_crops(shown.training_batch(5, 40, seed=2)), crops)
+    assert not torch.equal(seen_crops(shown.training_batch(6, 40, seed=2)), crops)
+    assert not torch.equal(seen_crops(shown.training_batch(5, 40, seed=3)), crops)
+
+
+def test_windows_are_the_same_however_many_crops_there_are_and_those_asked_for_are_central():
+    one, three = (in_crops(crops).training_batch(1, 63, seed=2) for crops in (1, 3))
+    assert torch.equal(one.target, three.target)
+    assert torch.equal(one.observation["stamp"], three.observation["stamp"])
+    assert not seen_crops(one).any()
+    assert not seen_crops(in_crops(3).at(np.arange(63))).any()
+
+
+def test_features_of_16_bits_are_bfloat16():
+    features = torch.randn(40, 1, 2)
+    batch = windows(demos([4] * 10), frames={"features": to_array(features, "bfloat16")}).at(np.arange(36))
+    assert torch.equal(batch.observation["features"][:, 0], features[:36].bfloat16())
 
 
 def test_an_epoch_shows_every_window_once_and_the_next_in_another_order():

@@ -11,6 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from compression_gap.data.demos import Demos
+from compression_gap.data.features import to_tensor
+from compression_gap.data.rows import Rows
+from compression_gap.seeds import seed_of
 from compression_gap.shapes import Batch, ChunkShape
 
 
@@ -54,6 +57,7 @@ class Windows:
 
     `frames` holds what the agent sees of a frame, by name, each [M, ...]; `row_of_frame` [N] says which of the M rows
     belongs to a frame (pictures and features exist only for the frames that windows look at), or is None if M = N.
+    Of several `crops`, each has its M rows, one crop after the other: [crops * M, ...]. Crop 0 is the central one.
     """
 
     def __init__(
@@ -65,8 +69,9 @@ class Windows:
         stride: int,
         gripper: tuple[int, ...],
         held_out: bool,
-        frames: Mapping[str, np.ndarray],
+        frames: Mapping[str, np.ndarray | Rows],
         row_of_frame: np.ndarray | None,
+        crops: int = 1,
     ) -> None:
         rows = demos.rows(held_out=held_out)
         self.seen = window_frames(demos, rows, history, stride)
@@ -78,25 +83,36 @@ class Windows:
         self.stamp = demos.stamp
         self.frames = frames
         self.row_of_frame = row_of_frame
+        self.crops = crops
 
     def __len__(self) -> int:
         return len(self.chunks)
 
-    def at(self, windows: Int[np.ndarray, " B"], epoch: np.ndarray | int = 0) -> Batch:
-        """The given windows; `epoch` goes into the stamp, so that noisy encoders look anew every time."""
+    def at(
+        self, windows: Int[np.ndarray, " B"], epoch: np.ndarray | int = 0, crop: Int[np.ndarray, " B"] | int = 0
+    ) -> Batch:
+        """The given windows; `epoch` goes into the stamp, so that noisy encoders look anew every time.
+
+        All frames of a window are seen in the same one of the stored crops.
+        """
         frames = self.seen[windows]  # [B, H]
         rows = frames if self.row_of_frame is None else self.row_of_frame[frames]
-        observation = {name: torch.from_numpy(np.asarray(array[rows])) for name, array in self.frames.items()}
+        observation = {}
+        for name, array in self.frames.items():
+            of_crop = np.asarray(crop).reshape(-1, 1) * (len(array) // self.crops)
+            observation[name] = to_tensor(np.asarray(array[rows + of_crop]))
         observation["proprioception"] = torch.from_numpy(np.asarray(self.proprioception[frames]))
         epochs = np.broadcast_to(np.asarray(epoch).reshape(-1, 1, 1), (*frames.shape, 1))
         observation["stamp"] = torch.from_numpy(np.concatenate([self.stamp[frames], epochs], axis=-1))
         return Batch(observation, self.task[windows], self.targets[windows])
 
     def training_batch(self, step: int, size: int, seed: int) -> Batch:
-        """The batch of a training step: a new shuffle every epoch, depending on nothing but its arguments."""
+        """The batch of a training step: a new shuffle every epoch, and each time any of a window's crops, depending on
+        nothing but the arguments."""
         epoch, place = np.divmod(np.arange(step * size, (step + 1) * size), len(self))
-        windows = np.array([_shuffle(len(self), seed, int(e))[p] for e, p in zip(epoch, place, strict=True)])
-        return self.at(windows, epoch)
+        windows = np.concatenate([_shuffle(len(self), seed, int(e))[place[epoch == e]] for e in np.unique(epoch)])
+        crop = np.random.default_rng(seed_of(seed, step, "crop")).integers(self.crops, size=size)
+        return self.at(windows, epoch, crop)
 
 
 @lru_cache(maxsize=4)

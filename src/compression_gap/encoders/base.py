@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 
-from jaxtyping import Float, UInt8
+import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from compression_gap.config import Spec
+from compression_gap.seeds import seed_of
 from compression_gap.shapes import Loss
 from compression_gap.suites.base import Legend
 
@@ -36,6 +40,16 @@ class Encoder(nn.Module, ABC):
     def encode(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N K F"]:
         """Features of N frames. Frozen encoders compute without gradients. A noisy encoder draws its noise from
         frames["stamp"] [N, 3] = (episode, step, epoch) alone, so equal stamps mean equal noise."""
+
+    def look(self, frames: Mapping[str, Tensor], crop: int) -> Float[Tensor, "N K F"]:
+        """Features of N frames through one of a frozen encoder's crops (`EncoderSpec.crops`). Crop 0 is the central one
+        and equals `encode`; crops 1, 2, ... lie at places drawn from torch's global generator, which the caller seeds.
+
+        Raises ValueError if it has no such crop.
+        """
+        if crop != 0:
+            raise ValueError(f"{type(self).__name__} has one crop, the central one, number 0; got crop {crop}")
+        return self.encode(frames)
 
     def loss(self, frames: Mapping[str, Tensor]) -> Loss:
         """Loss of an encoder that is pretrained (`EncoderSpec.pretraining_steps` > 0); others have none."""
@@ -84,19 +98,45 @@ class EncoderSpec(Spec, family="encoders"):
         return 0
 
     @property
+    def crops(self) -> int:
+        """Crops of a frame whose features are stored, the central one among them; 1 for encoders that do not crop."""
+        return 1
+
+    @property
+    def stored(self) -> Literal["float32", "bfloat16"]:
+        """How features of a frozen encoder are kept."""
+        return "float32"
+
+    @property
     def cost(self) -> EncoderCost:
         """What using it takes; told without building it."""
         return EncoderCost()
 
     def build(self, legend: Legend) -> Encoder:
-        """An encoder for a suite's observations. Weights come from torch's global generator, which the caller seeds."""
+        """An encoder for a suite's observations. Weights come from torch's global generator, which the caller seeds;
+        those of an encoder that never learns follow from the spec alone (`weights_of`)."""
         raise NotImplementedError
 
 
-def check_pictures(pictures: UInt8[Tensor, "N height width 3"], image_size: int) -> None:
-    """Raises ValueError if the pictures do not have the size that an encoder was built for."""
+@contextmanager
+def weights_of(spec: EncoderSpec) -> Iterator[None]:
+    """Weights that are drawn inside follow from the spec alone, and torch's global generator is left as it was.
+
+    For encoders that never learn: their features and the agents that use these are made apart, under other seeds.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed_of(spec.digest, "weights"))
+        yield
+
+
+def check_pictures(pictures: Tensor, image_size: int) -> None:
+    """Raises ValueError if these are not the pictures that an encoder was built for."""
+    expected = f"the encoder was built for pictures [N, {image_size}, {image_size}, 3]"
+    if pictures.shape[1:] == (3, image_size, image_size):
+        raise ValueError(f"{expected}, got {list(pictures.shape)}: the channels stand last")
     if pictures.shape[1:] != (image_size, image_size, 3):
         raise ValueError(
-            f"the encoder was built for pictures [N, {image_size}, {image_size}, 3], "
-            f"got {list(pictures.shape)}: use the suite and image size that it was trained with"
+            f"{expected}, got {list(pictures.shape)}: use the suite and image size that it was trained with"
         )
+    if pictures.dtype != torch.uint8:
+        raise ValueError(f"{expected} of whole numbers from 0 to 255 (uint8), got {pictures.dtype}")

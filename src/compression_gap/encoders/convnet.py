@@ -11,6 +11,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compression_gap.config import added_later
 from compression_gap.encoders.base import Encoder, EncoderSpec, check_pictures
 from compression_gap.suites.base import Legend
 
@@ -33,13 +34,25 @@ class ConvolutionalSpec(EncoderSpec):
     """Height and width of the pooled map beside the keypoints."""
     width: int = 128
     """Length of a vector that the policy sees."""
+    image_size: int | None = added_later(None)
+    """Height and width to which pictures are shrunk first, by averaging areas; None: as drawn."""
 
     def __post_init__(self) -> None:
         if not self.channels or any(number % GROUPS for number in self.channels):
             raise ValueError(f"{self.kind}.channels are multiples of {GROUPS} (GroupNorm), got {self.channels}")
+        if self.image_size is not None and self.image_size < 1:
+            raise ValueError(f"{self.kind}.image_size is at least 1 pixel or None, got {self.image_size}")
 
     def trunk(self, legend: Legend) -> Trunk:
-        """An untrained trunk for one of the suite's cameras."""
+        """An untrained trunk for one of the suite's cameras.
+
+        Raises ValueError if pictures would have to grow.
+        """
+        if self.image_size is not None and self.image_size > legend.image_size:
+            raise ValueError(
+                f"{self.kind}.image_size: pictures of {legend.image_size} pixels are shrunk, not enlarged to "
+                f"{self.image_size}; choose a smaller one or the suite's image_size larger"
+            )
         return Trunk(legend.image_size, self)
 
 
@@ -55,7 +68,7 @@ class Trunk(nn.Module):
 
     def __init__(self, image_size: int, spec: ConvolutionalSpec) -> None:
         super().__init__()
-        self.image_size, last = image_size, spec.channels[-1]
+        self.image_size, self.shrunk, last = image_size, spec.image_size, spec.channels[-1]
         sizes = zip((3, *spec.channels), spec.channels, strict=False)
         self.stem = nn.Sequential(
             *(
@@ -67,7 +80,7 @@ class Trunk(nn.Module):
         self.heat = nn.Conv2d(last, spec.keypoints, 1)
         self.pool = nn.AdaptiveAvgPool2d(spec.pooled)
         self.width = spec.keypoints * (2 + last) + last * spec.pooled**2
-        line = torch.linspace(-1, 1, -(-image_size // 2 ** len(spec.channels)))
+        line = torch.linspace(-1, 1, -(-(spec.image_size or image_size) // 2 ** len(spec.channels)))
         grid = torch.stack(torch.meshgrid(line, line, indexing="ij"), dim=-1)
         self.register_buffer("grid", rearrange(grid, "h w yx -> (h w) yx"), persistent=False)
         self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -75,7 +88,10 @@ class Trunk(nn.Module):
     def forward(self, pictures: UInt8[Tensor, "N height width 3"]) -> Float[Tensor, "N F"]:
         """Raises ValueError if the pictures do not have the size that the trunk was built for."""
         check_pictures(pictures, self.image_size)
-        maps = self.blocks(self.stem(rearrange(pictures, "n h w c -> n c h w").float() / 127.5 - 1))
+        values = rearrange(pictures, "n h w c -> n c h w").float() / 127.5 - 1
+        if self.shrunk is not None:
+            values = functional.interpolate(values, size=(self.shrunk, self.shrunk), mode="area")
+        maps = self.blocks(self.stem(values))
         weights = functional.softmax(SHARPNESS * self.heat(maps).flatten(2), dim=2)
         where = weights @ self.grid
         what = weights @ rearrange(maps, "n c h w -> n (h w) c")
@@ -132,6 +148,28 @@ class ConvNetEncoder(Encoder):
             pictures = [shifted(one, self.shift) for one in pictures]
         seen = zip(self.heads, self.trunks, pictures, strict=True)
         return torch.stack([head(trunk(one)) for head, trunk, one in seen], dim=1)
+
+
+class FusedTrunks(Encoder):
+    """One trunk a camera, fused into one vector a frame, without gradients."""
+
+    vectors = 1
+    trained = False
+
+    def __init__(self, legend: Legend, spec: ConvolutionalSpec) -> None:
+        super().__init__()
+        self.reads, self.width = legend.cameras, spec.width
+        trunks = [spec.trunk(legend) for _ in self.reads]
+        self.trunks = nn.ModuleList(trunks)
+        self.fuse = nn.Sequential(nn.Linear(sum(trunk.width for trunk in trunks), spec.width), nn.ReLU())
+
+    @torch.no_grad()
+    def encode(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N 1 F"]:
+        return self._features(frames).unsqueeze(1)
+
+    def _features(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N F"]:
+        seen = [trunk(frames[camera]) for trunk, camera in zip(self.trunks, self.reads, strict=True)]
+        return self.fuse(torch.cat(seen, dim=1))
 
 
 def shifted(pictures: UInt8[Tensor, "N height width 3"], pixels: int) -> UInt8[Tensor, "N height width 3"]:

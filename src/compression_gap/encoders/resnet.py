@@ -1,17 +1,22 @@
-"""ResNet-18 as the Compression Gap paper uses it: from random weights, one net a camera, keypoints as features."""
+"""ResNet-18 from random weights, as the Compression Gap paper uses it: one net a camera, keypoints as features."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from einops import rearrange
+from einops.layers.torch import Rearrange, Reduce
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compression_gap.encoders.base import Encoder, EncoderCost, EncoderSpec, check_pictures
+from compression_gap.config import added_later
+from compression_gap.encoders.base import Encoder, EncoderCost, EncoderSpec, check_pictures, weights_of
+from compression_gap.encoders.crop import check_crop, cropped
 from compression_gap.suites.base import Legend
 
 CHANNELS_A_GROUP = 16
@@ -24,65 +29,91 @@ class ResNet18(EncoderSpec, kind="resnet18", version=1):
     He et al. 2016; Chi et al. 2023 (arXiv 2303.04137), section III. The defaults are the Compression Gap paper's.
     """
 
-    crop: int = 76
-    """Height and width of what is looked at, in pixels: cut out at random in training, from the centre otherwise."""
+    crop: int | None = 76
+    """Height and width of what is looked at, in pixels: cut out at random while it learns, from the centre otherwise.
+    None: the whole picture."""
     channels: tuple[int, ...] = (64, 128, 256, 512)
     """Channels of the stages, multiples of 16; each stage but the first halves the map."""
     keypoints: int = 32
     """Places that are looked at; a vector has two numbers for each."""
+    training: Literal["trained", "frozen"] = added_later("trained")
+    """Trained along with the policy, or frozen at random weights, which then follow from these settings."""
+    pooling: Literal["keypoints", "mean", "patches"] = added_later("keypoints")
+    """What is read from the last maps: where the keypoints are, the mean over all places, or a vector a place."""
+    image_size: int | None = added_later(None)
+    """Height and width to which the crop is resized (bicubic, antialiased); None: as cropped."""
+    shared: bool = added_later(False)
+    """One net for all cameras instead of one each; keypoints are still chosen for each camera."""
 
     def __post_init__(self) -> None:
         if not self.channels or any(number % CHANNELS_A_GROUP for number in self.channels):
             raise ValueError(f"ResNet18.channels are multiples of {CHANNELS_A_GROUP} (GroupNorm), got {self.channels}")
+        if self.image_size is not None and self.image_size < 1:
+            raise ValueError(f"ResNet18.image_size is at least 1 pixel or None, got {self.image_size}")
 
     @property
     def trained(self) -> bool:
-        return True
+        return self.training == "trained"
 
     @property
     def cost(self) -> EncoderCost:
-        return EncoderCost(picture=7e-3 * (self.crop / 76) ** 2, memory_mb=2000, weights_mb=90)
+        side = self.image_size or self.crop or 128
+        vector_mb = 4e-6 * self.channels[-1] * (self.places(side) if self.pooling == "patches" else 1)
+        return EncoderCost(
+            picture=7e-3 * (side / 76) ** 2, memory_mb=2000, vector_mb=vector_mb, weights_mb=45 if self.shared else 90
+        )
+
+    def places(self, side: int) -> int:
+        """Places of the last map of pictures that are `side` pixels wide."""
+        return (-(-side // 2 ** (1 + len(self.channels)))) ** 2
 
     def build(self, legend: Legend) -> ResNetEncoder:
         """Raises ValueError if the suite's pictures are smaller than the crop."""
-        if self.crop > legend.image_size:
-            raise ValueError(
-                f"ResNet18.crop: {self.crop} pixels do not fit into pictures of {legend.image_size}; "
-                "choose a smaller crop or the suite's image_size larger"
-            )
-        return ResNetEncoder(legend, self)
+        check_crop("ResNet18", self.crop, legend.image_size)
+        with nullcontext() if self.trained else weights_of(self):
+            return ResNetEncoder(legend, self)
 
 
 class ResNetEncoder(Encoder):
-    """One net a camera, one vector each. Crops draw from torch's global generator, in training mode."""
-
-    trained = True
+    """One net and one head a camera. Crops draw from torch's global generator, in training mode."""
 
     def __init__(self, legend: Legend, spec: ResNet18) -> None:
         super().__init__()
-        self.reads, self.vectors, self.width = legend.cameras, len(legend.cameras), 2 * spec.keypoints
-        self.image_size, self.crop = legend.image_size, spec.crop
-        self.nets = nn.ModuleList(residual_net(spec.channels) for _ in self.reads)
-        self.heads = nn.ModuleList(SpatialSoftmax(spec.channels[-1], spec.keypoints) for _ in self.reads)
+        self.spec, self.reads, self.trained, self.image_size = spec, legend.cameras, spec.trained, legend.image_size
+        places = spec.places(spec.image_size or spec.crop or legend.image_size) if spec.pooling == "patches" else 1
+        self.vectors = places * len(self.reads)
+        self.width = 2 * spec.keypoints if spec.pooling == "keypoints" else spec.channels[-1]
+        self.nets = nn.ModuleList(residual_net(spec.channels) for _ in (self.reads[:1] if spec.shared else self.reads))
+        self.heads = nn.ModuleList(reader(spec) for _ in self.reads)
 
     def encode(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N K F"]:
+        nets = [*self.nets] * (len(self.reads) // len(self.nets))
         seen = []
-        for camera, net, head in zip(self.reads, self.nets, self.heads, strict=True):
-            pictures = frames[camera]
-            check_pictures(pictures, self.image_size)
-            maps = rearrange(self.cropped(pictures), "n h w c -> n c h w").float() / 127.5 - 1
-            seen.append(head(net(maps)))
-        return torch.stack(seen, dim=1)
+        with torch.set_grad_enabled(self.trained and torch.is_grad_enabled()):
+            for camera, net, head in zip(self.reads, nets, self.heads, strict=True):
+                check_pictures(frames[camera], self.image_size)
+                seen.append(head(net(self.shown(frames[camera]))))
+            return torch.cat(seen, dim=1)
 
-    def cropped(self, pictures: UInt8[Tensor, "N height width 3"]) -> UInt8[Tensor, "N crop crop 3"]:
-        """A square out of each picture: at a place of its own in training, else in the centre."""
-        room = self.image_size - self.crop
-        corner = torch.full((2, len(pictures), 1), room // 2, device=pictures.device)
-        if self.training:
-            corner = torch.randint(room + 1, (2, len(pictures), 1)).to(pictures.device)
-        rows, columns = corner + torch.arange(self.crop, device=pictures.device)
-        each = torch.arange(len(pictures), device=pictures.device)
-        return pictures[each[:, None, None], rows[:, :, None], columns[:, None, :]]
+    def shown(self, pictures: UInt8[Tensor, "N height width 3"]) -> Float[Tensor, "N 3 side side"]:
+        """What the net is shown of pictures: their crops in [-1, 1], resized if the spec says so."""
+        crops = cropped(pictures, self.spec.crop, anywhere=self.training and self.trained)
+        values = rearrange(crops, "n h w c -> n c h w").float() / 127.5 - 1
+        size = self.spec.image_size
+        if size is None:
+            return values
+        return functional.interpolate(values, size=(size, size), mode="bicubic", antialias=True).clamp(-1, 1)
+
+
+def reader(spec: ResNet18) -> nn.Module:
+    """What reads the last maps of one camera [N, C, h, w], as vectors [N, K, F]."""
+    match spec.pooling:
+        case "keypoints":
+            return SpatialSoftmax(spec.channels[-1], spec.keypoints)
+        case "mean":
+            return Reduce("n c h w -> n 1 c", "mean")
+        case "patches":
+            return Rearrange("n c h w -> n (h w) c")
 
 
 def residual_net(channels: tuple[int, ...]) -> nn.Sequential:
@@ -126,10 +157,10 @@ class SpatialSoftmax(nn.Module):
         super().__init__()
         self.heat = nn.Conv2d(channels, keypoints, 1, bias=False)  # the softmax would cancel a bias
 
-    def forward(self, maps: Float[Tensor, "N C h w"]) -> Float[Tensor, "N F"]:
+    def forward(self, maps: Float[Tensor, "N C h w"]) -> Float[Tensor, "N 1 F"]:
         heat = self.heat(maps).flatten(2).softmax(dim=2).unflatten(2, maps.shape[2:])  # [N, keypoints, h, w]
         rows, columns = (torch.linspace(-1, 1, size, device=maps.device) for size in maps.shape[2:])
-        return torch.stack([heat.sum(3) @ rows, heat.sum(2) @ columns], dim=2).flatten(1)
+        return torch.stack([heat.sum(3) @ rows, heat.sum(2) @ columns], dim=2).flatten(1).unsqueeze(1)
 
 
 def norm(channels: int) -> nn.GroupNorm:

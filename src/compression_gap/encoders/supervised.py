@@ -10,8 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compression_gap.encoders.base import Encoder
-from compression_gap.encoders.convnet import ConvolutionalSpec
+from compression_gap.encoders.convnet import ConvolutionalSpec, FusedTrunks
 from compression_gap.shapes import Loss
 from compression_gap.suites.base import Legend
 
@@ -36,24 +35,19 @@ class Supervised(ConvolutionalSpec, kind="supervised"):
         return SupervisedEncoder(legend, self)
 
 
-class SupervisedEncoder(Encoder):
-    """One trunk a camera, fused into one vector from which the state is read linearly.
+class SupervisedEncoder(FusedTrunks):
+    """Fused trunks from whose vector the state is read linearly.
 
     Before training, `fit` takes the state's scale; `loss` is minimised with gradients, `encode` never makes any.
     """
 
-    vectors = 1
-    trained = False
     mean: Tensor
     std: Tensor
     scale: Tensor
 
     def __init__(self, legend: Legend, spec: Supervised) -> None:
-        super().__init__()
-        self.reads, self.width, size = legend.cameras, spec.width, len(legend.state)
-        trunks = [spec.trunk(legend) for _ in self.reads]
-        self.trunks = nn.ModuleList(trunks)
-        self.fuse = nn.Sequential(nn.Linear(sum(trunk.width for trunk in trunks), spec.width), nn.ReLU())
+        super().__init__(legend, spec)
+        size = len(legend.state)
         self.head = nn.Linear(spec.width, size)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("std", torch.ones(size))
@@ -76,16 +70,8 @@ class SupervisedEncoder(Encoder):
         return Loss(total, {"mean absolute error mm": (error.detach() / self.scale).abs().mean()})
 
     @torch.no_grad()
-    def encode(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N 1 F"]:
-        return self._features(frames).unsqueeze(1)
-
-    @torch.no_grad()
     def estimate_state(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N S"]:
         return self._estimate(self._features(frames))
-
-    def _features(self, frames: Mapping[str, Tensor]) -> Float[Tensor, "N F"]:
-        seen = [trunk(frames[camera]) for trunk, camera in zip(self.trunks, self.reads, strict=True)]
-        return self.fuse(torch.cat(seen, dim=1))
 
     def _estimate(self, features: Float[Tensor, "N F"]) -> Float[Tensor, "N S"]:
         return self.mean + self.std * self.head(features)

@@ -27,7 +27,10 @@ Decoding = Literal["greedy", "sampled"]
 
 @dataclass
 class Sampled:
-    """Chunks that a policy drew, in the suite's units; a row whose code could not be decoded is marked invalid."""
+    """Chunks that a policy drew, in the suite's units.
+
+    A row whose code could not be decoded is marked invalid, and its chunk is NaN: nobody takes it for an action.
+    """
 
     chunk: Float[Tensor, "B T D"]
     valid: Bool[Tensor, " B"]
@@ -56,8 +59,8 @@ class Policy(nn.Module, ABC):
     ) -> Sampled:
         """One chunk a row. Each row draws from its own generator, so results do not depend on who shares the batch.
 
-        "sampled" draws as the spec says; "greedy" takes the most probable code and draws nothing. Policies without
-        codes treat both alike.
+        "sampled" draws as the spec says; "greedy" takes the most probable code and draws nothing (but where the spec
+        says that a code which cannot be decoded is drawn anew). Policies without codes treat both alike.
         """
 
 

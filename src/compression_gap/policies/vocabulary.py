@@ -31,20 +31,25 @@ class Table(nn.Module):
 
 
 class Vocabulary(nn.Module):
-    """Embeds ids and scores them; a softmax over the scores is an ordinary distribution over the V ids."""
+    """Embeds ids and scores them; a softmax over the scores is an ordinary distribution over the V ids.
 
-    def __init__(self, size: int, width: int, digits: tuple[int, ...] | None) -> None:
+    With `ends`, the end of a code is scored as well, as id V.
+    """
+
+    def __init__(self, size: int, width: int, digits: tuple[int, ...] | None, *, ends: bool = False) -> None:
         super().__init__()
         self.read, self.write = Table(size, width, digits), Table(size, width, digits)
-        self.bias = nn.Parameter(torch.zeros(size))
+        self.end = nn.Parameter(torch.randn(1, width) * 0.02) if ends else None
+        self.bias = nn.Parameter(torch.zeros(size + ends))
 
     def embed(self, ids: Int[Tensor, "B L"]) -> Float[Tensor, "B L W"]:
         """Vectors of ids."""
         return functional.embedding(ids, self.read())
 
     def logits(self, x: Float[Tensor, "B L W"]) -> Float[Tensor, "B L V"]:
-        """Unnormalised log-probabilities of all ids."""
-        return functional.linear(x, self.write(), self.bias)
+        """Unnormalised log-probabilities of all ids, and of the end."""
+        write = self.write() if self.end is None else torch.cat([self.write(), self.end])
+        return functional.linear(x, write, self.bias)
 
 
 def digit_members(digits: tuple[int, ...]) -> Float[Tensor, "V digits"]:

@@ -48,9 +48,10 @@ def slopes(content: ReportContent) -> Figure | None:
     place = places(content)
     first, last = place[encoders[0]], place[encoders[-1]]
     step = (last - first) / (len(encoders) - 1) if len(encoders) > 1 else 1.0
-    ticks = tuple((place[name], _encoder_label(content, name)) for name in encoders)
-    x = Axis(first - 0.35 * step, last + 0.35 * step, ticks)
-    panel = Panel(440 if len(encoders) < 5 else 640, 320, x, linear(0, 100, label="success, %"), bottom=44)
+    x = Axis(first - 0.35 * step, last + 0.35 * step, _encoder_ticks(content, place, 0.55 * step))
+    lower = any(label.startswith("\n") for _, label in x.ticks)
+    width, bottom = 440 if len(encoders) < 5 else 640, 76 if lower else 44
+    panel = Panel(width, 276 + bottom, x, linear(0, 100, label="success, %"), bottom=bottom)
     for number, arm in enumerate(content.arms):
         shift = 0.075 * step * (number - (len(content.arms) - 1) / 2)
         cells = [(place[name] + shift, cell) for name in encoders if (cell := content.cell(arm, name))]
@@ -298,6 +299,15 @@ def places(content: ReportContent) -> dict[str, float]:
         at = -math.log2(error[name]) if error.get(name, 0.0) > 0 else at + step * bool(found)
         found[name] = at
     return found
+
+
+def _encoder_ticks(content: ReportContent, place: dict[str, float], room: float) -> tuple[tuple[float, str], ...]:
+    """Names and errors under the axis; what would run into its neighbour stands two lines lower."""
+    ticks: list[tuple[float, str]] = []
+    for name in content.encoder_order:
+        crowded = bool(ticks) and place[name] - ticks[-1][0] < room and not ticks[-1][1].startswith("\n")
+        ticks.append((place[name], "\n\n" * crowded + _encoder_label(content, name)))
+    return tuple(ticks)
 
 
 def _encoder_label(content: ReportContent, name: str) -> str:

@@ -56,8 +56,8 @@ def same(one: Tensor, two: Tensor) -> bool:
 
 
 def close(one: Tensor, two: Tensor) -> bool:
-    """Equal up to rounding."""
-    return one.shape == two.shape and torch.allclose(one, two, atol=TOLERANCE, rtol=TOLERANCE)
+    """Equal up to rounding; NaN equals NaN."""
+    return one.shape == two.shape and torch.allclose(one, two, atol=TOLERANCE, rtol=TOLERANCE, equal_nan=True)
 
 
 def smooth_chunks(number: int, shape: ChunkShape) -> Float[Tensor, "N T D"]:

@@ -26,6 +26,7 @@ def check_encoder(spec: EncoderSpec, legend: Legend) -> None:
     encoder, frames = seeded(lambda: spec.build(legend)).eval(), _frames(legend)
     _check_description(spec, encoder, legend)
     features = _check_features(encoder, frames)
+    _check_crops(spec, encoder, frames, features)
     if encoder.noisy:
         _check_noise(encoder, frames, features)
     if encoder.trained:
@@ -77,6 +78,27 @@ def _check_features(encoder: Encoder, frames: dict[str, Tensor]) -> Tensor:
     alone = encoder.encode({name: values[2:3] for name, values in needed.items()}).detach()
     assert close(alone, features[2:3]), "features of a frame do not depend on the other frames"
     return features
+
+
+def _check_crops(spec: EncoderSpec, encoder: Encoder, frames: dict[str, Tensor], features: Tensor) -> None:
+    assert spec.crops >= 1, f"a frame has at least the central crop, got {spec.crops}"
+    assert spec.crops == 1 or not (encoder.trained or encoder.noisy), (
+        "only encoders whose features are stored have several crops"
+    )
+    assert spec.stored in ("float32", "bfloat16"), f"features are stored as float32 or bfloat16, not {spec.stored!r}"
+    assert same(encoder.look(frames, 0).detach(), features), "crop 0 is the central one and equals encode"
+    for crop in range(1, spec.crops):
+        torch.manual_seed(crop)
+        one = encoder.look(frames, crop)
+        torch.manual_seed(crop)
+        assert same(one, encoder.look(frames, crop)), "places of crops come from torch's global generator alone"
+        assert one.shape == features.shape, f"crop {crop} has the shape {tuple(features.shape)}, got {tuple(one.shape)}"
+        assert not same(one, features), "crops 1, 2, ... lie elsewhere than the central one"
+    try:
+        encoder.look(frames, spec.crops)
+    except ValueError:
+        return
+    raise AssertionError(f"a crop that does not exist is refused: number {spec.crops} of {spec.crops}")
 
 
 def _check_noise(encoder: Encoder, frames: dict[str, Tensor], features: Tensor) -> None:

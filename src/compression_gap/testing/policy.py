@@ -92,6 +92,7 @@ def _check_sampling(policy: Policy, condition: Tensor, discrete: bool) -> None:
     assert sampled.valid.shape == (ROWS,), f"valid has one value a row, got {tuple(sampled.valid.shape)}"
     assert sampled.valid.dtype == torch.bool, f"valid is bool, got {sampled.valid.dtype}"
     assert sampled.chunk[sampled.valid].isfinite().all(), "valid samples are finite"
+    assert sampled.chunk[~sampled.valid].isnan().all(), "invalid samples are NaN, so that nobody executes them"
     assert not sampled.chunk.requires_grad, "sampling makes no gradients"
 
     before = torch.get_rng_state()

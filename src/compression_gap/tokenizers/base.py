@@ -21,7 +21,7 @@ class Tokens:
 
     ids: Int[Tensor, "B L"]
     length: Int[Tensor, " B"]
-    """How many ids of each row count."""
+    """How many ids of each row count; 0 where the tokenizer cannot write the chunk."""
 
     def well_formed(self, vocab_size: int, shortest: int, longest: int) -> Bool[Tensor, " B"]:
         """Which rows have a length in the given range and only ids below `vocab_size`."""
@@ -47,9 +47,11 @@ class Tokenizer(nn.Module, ABC):
 
     shape: ChunkShape
     max_tokens: int
-    """The longest code (L)."""
+    """The longest code (L). Like all sizes here it is known before `fit`, because policies are built for it."""
     vocab_size: int
     """Ids are 0 .. vocab_size - 1 (V)."""
+    varies: bool = False
+    """Whether codes have different lengths, so that a policy has to say where a code ends."""
     ordered: bool
     """Whether every prefix of a code decodes, coarse to fine."""
     digits: tuple[int, ...] | None
@@ -58,8 +60,12 @@ class Tokenizer(nn.Module, ABC):
 
     @property
     def nominal_bits(self) -> float:
-        """Upper bound on the information in a code: max_tokens * log2 vocab_size, in bits a chunk."""
-        return self.max_tokens * math.log2(self.vocab_size)
+        """Upper bound on the information in a code, in bits a chunk: max_tokens * log2 vocab_size.
+
+        If `varies`, codes of all lengths from 1 on are counted, which adds less than a bit.
+        """
+        shorter = sum(self.vocab_size**-less for less in range(self.max_tokens)) if self.varies else 1.0
+        return self.max_tokens * math.log2(self.vocab_size) + math.log2(shorter)
 
     @abstractmethod
     def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
@@ -71,6 +77,20 @@ class Tokenizer(nn.Module, ABC):
     @abstractmethod
     def decode(self, tokens: Tokens) -> Decoded:
         """Chunks in the suite's units. If `ordered`, `tokens.length` may be any prefix length from 1 on."""
+
+    def following(self, ids: Int[Tensor, "B l"]) -> Bool[Tensor, "B {self.vocab_size}+1"]:
+        """Which ids may come after the first l (0 .. max_tokens) ids of unfinished codes; in the last column, whether
+        the code may end there.
+
+        A policy that keeps to it writes codes that decode, as far as this tokenizer can tell from the ids alone. At
+        least one column of a row is true if its ids were allowed. Here any id may come until the code is full, then
+        only the end; if `varies`, the code may end after any id.
+        """
+        size, length = ids.shape
+        may = torch.empty(size, self.vocab_size + 1, dtype=torch.bool, device=ids.device)
+        may[:, :-1] = length < self.max_tokens
+        may[:, -1] = length >= (1 if self.varies else self.max_tokens)
+        return may
 
     def loss(self, chunk: Float[Tensor, "B T D"]) -> Loss:
         """Training loss of a learned tokenizer; closed-form ones (`TokenizerSpec.learned` false) have none."""

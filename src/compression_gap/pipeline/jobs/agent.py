@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,6 +11,7 @@ import torch
 
 from compression_gap.agent import Agent, AgentSpec
 from compression_gap.data.demos import Demos
+from compression_gap.data.rows import Rows
 from compression_gap.data.windows import Windows
 from compression_gap.encoders.base import Encoder
 from compression_gap.pipeline.job import Context, Cost, Job
@@ -18,6 +20,7 @@ from compression_gap.pipeline.jobs.data import (
     Demonstrations,
     Drawings,
     drawn_frames,
+    drawn_pictures,
     read_demos,
     spread,
     suite_of,
@@ -64,10 +67,9 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
     def cost(self) -> Cost:
         policy, encoder = self.agent.policy.cost(self.agent.horizon), self.agent.encoder.cost
         looks = self.agent.history * len(self.drawings[0].cameras) if self.drawings else 0
-        seen = sum(job.cost().disk_mb for job in self.drawings or self.features)  # all of it is held in memory
         return Cost(
             self.training.steps * self.training.batch * (policy.row + 3 * looks * encoder.picture),
-            memory_mb=(encoder.memory_mb if self.drawings else 1500) + seen,
+            memory_mb=encoder.memory_mb if self.drawings else 1500,
             disk_mb=(1 + len(self.milestones)) * (policy.weights_mb + encoder.weights_mb),
             gpus=1,
         )
@@ -125,24 +127,23 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
             held_out=held_out,
             frames=frames,
             row_of_frame=row_of_frame,
+            crops=self.agent.encoder.crops if self.features else 1,
         )
 
-    def _frames(self, store: Store, demos: Demos, encoder: Encoder) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
-        """What the encoder reads of each frame, and which row of it belongs to a frame."""
+    def _frames(
+        self, store: Store, demos: Demos, encoder: Encoder
+    ) -> tuple[Mapping[str, np.ndarray | Rows], np.ndarray | None]:
+        """What the encoder reads of each frame, crop after crop, and which row of it belongs to a frame."""
         if not (self.features or self.drawings):
             return {name: getattr(demos, name) for name in encoder.reads if name != "stamp"}, None
         drawings = self.drawings or tuple(f.drawings for f in self.features)
         drawn = np.concatenate(drawn_frames(store, drawings))
         row_of_frame = np.full(len(demos.label), -1)
         row_of_frame[drawn] = np.arange(len(drawn))
-        if self.features:
-            parts = [np.load(store.folder(f) / "features.npy") for f in self.features]
-            return {"features": np.concatenate(parts)}, row_of_frame
-        pictures = {
-            camera: np.concatenate([np.load(store.folder(d) / f"{camera}.npy") for d in drawings])
-            for camera in drawings[0].cameras
-        }
-        return pictures, row_of_frame
+        if self.drawings:
+            return drawn_pictures(store, self.drawings), row_of_frame
+        by_crop = zip(*(job.load(store) for job in self.features), strict=True)
+        return {"features": Rows([part for crop in by_crop for part in crop])}, row_of_frame
 
 
 def _standardise(agent: Agent, windows: Windows, device: str) -> None:

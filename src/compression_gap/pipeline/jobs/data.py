@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from jaxtyping import Int, UInt8
 from compression_gap.config import added_later
 from compression_gap.data.collect import collect
 from compression_gap.data.demos import Demos
+from compression_gap.data.rows import Rows
 from compression_gap.data.windows import window_frames
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.store import Store, write_json
@@ -98,22 +99,12 @@ class Drawings(Job, kind="drawings", version=1):
         frames = np.unique(window_frames(demos, rows, self.history, self.stride))
         np.save(context.folder / "frames.npy", frames)
         shape = (len(frames), suite.legend.image_size, suite.legend.image_size, 3)
-        drawn = context.folder / PIECES  # an empty file for every batch that is drawn
-        drawn.mkdir(exist_ok=True)
         for number, camera in enumerate(self.cameras):
-            path = context.folder / f"{camera}.npy"
-            begun = any(drawn.glob(f"{camera}-*"))
-            pictures = np.load(path, mmap_mode="r+") if begun else array_on_disk(path, np.uint8, shape)
-            for first in range(0, len(frames), ENCODING_BATCH):
-                mark = drawn / f"{camera}-{first}"
-                if not mark.exists():
-                    context.report((number + first / len(frames)) / len(self.cameras), camera)
-                    chosen = frames[first : first + ENCODING_BATCH]
-                    drawn_now = self.demonstrations.draw(context.store, suite, demos, chosen, camera)
-                    pictures[first : first + len(chosen)] = drawn_now
-                    pictures.flush()
-                    mark.touch()
-        shutil.rmtree(drawn)
+            pictures = array_to_fill(context.folder / f"{camera}.npy", np.uint8, shape)
+            for rows in batches_left(pictures, context.folder / PIECES, camera):
+                context.report((number + rows[0] / len(frames)) / len(self.cameras), camera)
+                pictures[rows] = self.demonstrations.draw(context.store, suite, demos, frames[rows], camera)
+        shutil.rmtree(context.folder / PIECES)
 
 
 def suite_of(jobs: Sequence[Demonstrations]) -> SuiteSpec:
@@ -128,19 +119,17 @@ def read_demos(store: Store, jobs: Sequence[Demonstrations]) -> Demos:
     return Demos.join(parts)
 
 
-def read_frames(store: Store, drawings: tuple[Drawings, ...], *, held_out: bool) -> dict[str, np.ndarray]:
-    """Pictures, privileged state and task of the drawn frames of training or held-out episodes."""
+def read_frames(store: Store, drawings: tuple[Drawings, ...], *, held_out: bool) -> dict[str, Any]:
+    """Pictures (`Rows`, memory-mapped), privileged state and task (arrays) of the drawn frames of training or held-out
+    episodes."""
     demos = read_demos(store, [job.demonstrations for job in drawings])
-    numbers = drawn_frames(store, drawings)
+    numbers = np.concatenate(drawn_frames(store, drawings))
     spans = [demos.episodes.row(row, named=True) for row in demos.rows(held_out=held_out)]
     wanted = np.concatenate([np.arange(s["start"], s["start"] + s["length"]) for s in spans])
-    columns: dict[str, np.ndarray] = {}
-    rows = [np.flatnonzero(np.isin(part, wanted)) for part in numbers]
-    for camera in drawings[0].cameras:
-        parts = [np.load(store.folder(job) / f"{camera}.npy", mmap_mode="r") for job in drawings]
-        columns[camera] = np.concatenate([part[chosen] for part, chosen in zip(parts, rows, strict=True)])
-    frames = np.concatenate([part[chosen] for part, chosen in zip(numbers, rows, strict=True)])
-    return {**columns, "state": demos.state[frames], "task": demos.task[frames]}
+    chosen = np.flatnonzero(np.isin(numbers, wanted))
+    pictures = {camera: Rows(rows.parts, chosen) for camera, rows in drawn_pictures(store, drawings).items()}
+    frames = numbers[chosen]
+    return {**pictures, "state": demos.state[frames], "task": demos.task[frames]}
 
 
 def drawn_frames(store: Store, drawings: Sequence[Drawings]) -> list[np.ndarray]:
@@ -150,7 +139,16 @@ def drawn_frames(store: Store, drawings: Sequence[Drawings]) -> list[np.ndarray]
     return [np.load(store.folder(job) / "frames.npy") + n for job, n in zip(drawings, offsets, strict=False)]
 
 
-def tensors(frames: dict[str, np.ndarray], rows: np.ndarray, device: str) -> dict[str, torch.Tensor]:
+def drawn_pictures(store: Store, drawings: Sequence[Drawings]) -> dict[str, Rows]:
+    """UInt8 [M, height, width, 3] for each camera, memory-mapped: what all the jobs drew, as one array."""
+    folders = [store.folder(job) for job in drawings]
+    return {
+        camera: Rows([np.load(folder / f"{camera}.npy", mmap_mode="r") for folder in folders])
+        for camera in drawings[0].cameras
+    }
+
+
+def tensors(frames: Mapping[str, np.ndarray | Rows], rows: np.ndarray, device: str) -> dict[str, torch.Tensor]:
     """Some rows of every array."""
     return {name: torch.from_numpy(np.asarray(array[rows])).to(device) for name, array in frames.items()}
 
@@ -161,6 +159,26 @@ def array_on_disk(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     with path.open("r+b") as file:
         os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     return array
+
+
+def array_to_fill(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
+    """An .npy file to be filled by `batches_left`: the one that a killed job left, if it had begun."""
+    begun = any((path.parent / PIECES).glob(f"{path.stem}-*"))
+    return np.load(path, mmap_mode="r+") if begun else array_on_disk(path, dtype, shape)
+
+
+def batches_left(array: np.memmap, marks: Path, name: str) -> Iterator[Int[np.ndarray, " N"]]:
+    """Row numbers of the array, batch by batch, for a job to fill; those that a killed job had filled are left out.
+
+    An empty file for every batch that is filled and on disk goes into the folder `marks`.
+    """
+    marks.mkdir(exist_ok=True)
+    for first in range(0, len(array), ENCODING_BATCH):
+        mark = marks / f"{name}-{first}"
+        if not mark.exists():
+            yield np.arange(first, min(first + ENCODING_BATCH, len(array)))
+            array.flush()
+            mark.touch()
 
 
 def spread(length: int, most: int) -> np.ndarray:

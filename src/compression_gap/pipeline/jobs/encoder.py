@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 import torch
 from safetensors.torch import load_file
 
+from compression_gap.data.features import DTYPES, to_array
 from compression_gap.encoders.base import Encoder, EncoderSpec
 from compression_gap.measures.pose_error import pose_errors, task_error
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import (
     ENCODING_BATCH,
     HELD_OUT_ROWS,
+    PIECES,
     SUMMARY,
     Drawings,
-    array_on_disk,
+    array_to_fill,
+    batches_left,
+    drawn_pictures,
     read_frames,
     suite_of,
     tensors,
@@ -28,6 +34,8 @@ from compression_gap.seeds import seed_of
 from compression_gap.store import Store
 from compression_gap.suites.base import SuiteSpec
 from compression_gap.training import WEIGHTS, Training
+
+FEATURES = "features.npy"
 
 
 @dataclass(frozen=True)
@@ -107,30 +115,42 @@ def _mean(errors: np.ndarray) -> float | None:
 
 @dataclass(frozen=True)
 class Features(Job, kind="features", version=1):
-    """What a frozen encoder makes of the drawn frames. Writes features.npy Float32 [M, K, F], rows as the drawings'."""
+    """What a frozen encoder makes of the drawn frames. Writes features.npy [M, K, F], rows as the drawings', or
+    [crops, M, K, F]; Float32, or UInt16 with the bits of bfloat16 (`data/features.py`)."""
 
+    resumable: ClassVar[bool] = True
     encoder: EncoderSpec
     trained: TrainedEncoder | None
     drawings: Drawings
 
     def cost(self) -> Cost:
-        encoder, pictures = self.encoder.cost, self.drawings.pictures
-        return Cost(pictures * encoder.picture, encoder.memory_mb, pictures * encoder.vector_mb, gpus=1)
+        encoder, looks = self.encoder.cost, self.drawings.pictures * self.encoder.crops
+        smaller = 0.5 if self.encoder.stored == "bfloat16" else 1.0
+        return Cost(looks * encoder.picture, encoder.memory_mb, looks * encoder.vector_mb * smaller, gpus=1)
 
     def run(self, context: Context) -> None:
-        folder = context.store.folder(self.drawings)
-        frames = np.load(folder / "frames.npy")
-        pictures = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in self.drawings.cameras}
+        pictures = drawn_pictures(context.store, [self.drawings])
+        frames, crops = len(pictures[self.drawings.cameras[0]]), self.encoder.crops
         encoder = encoder_of(context.store, self.encoder, self.trained, self.drawings.demonstrations.suite)
         encoder = encoder.to(context.device)
-        shape = (len(frames), encoder.vectors, encoder.width)
-        out = array_on_disk(context.folder / "features.npy", np.float32, shape)
+        shape = (frames, encoder.vectors, encoder.width)
+        whole = shape if crops == 1 else (crops, *shape)
+        out = array_to_fill(context.folder / FEATURES, DTYPES[self.encoder.stored], whole)
         with torch.no_grad():
-            for first in range(0, len(frames), ENCODING_BATCH):
-                rows = np.arange(first, min(first + ENCODING_BATCH, len(frames)))
-                out[rows] = encoder.encode(tensors(pictures, rows, context.device)).float().cpu().numpy()
-                context.report(first / len(frames), "")
-        out.flush()
+            for crop in range(crops):
+                of_crop = out if crops == 1 else out[crop]
+                for rows in batches_left(of_crop, context.folder / PIECES, f"{Path(FEATURES).stem}-{crop}"):
+                    done = crop * frames + rows[0]
+                    context.report(done / (crops * frames), f"{done} of {crops * frames} looks")
+                    torch.manual_seed(seed_of(self.drawings.digest, "crop", crop, int(rows[0])))
+                    seen = encoder.look(tensors(pictures, rows, context.device), crop)
+                    of_crop[rows] = to_array(seen, self.encoder.stored)
+        shutil.rmtree(context.folder / PIECES)
+
+    def load(self, store: Store) -> np.ndarray:
+        """The features as they are stored, [crops, M, K, F], memory-mapped."""
+        stored = np.load(store.folder(self) / FEATURES, mmap_mode="r")
+        return stored.reshape(self.encoder.crops, *stored.shape[-3:])
 
 
 def encoder_of(store: Store, spec: EncoderSpec, trained: TrainedEncoder | None, suite: SuiteSpec) -> Encoder:

@@ -106,9 +106,9 @@ class TokenBits(Job, kind="token_bits", version=2):
         parts = (demos.rows(held_out=False), demos.rows(held_out=True))
         chunks, held = (chunks_from(demos, rows, horizon, stride, legend.gripper) for rows in parts)
         tokenizer = self.tokenizer.load(context.store)
-        ids, held_ids = (tokenizer.encode(torch.from_numpy(c)).ids for c in (chunks, held))
         torch.manual_seed(seed_of(self.tokenizer.seed, "probe"))
         model = TokenModel(self.probe, tokenizer)
+        ids, held_ids = (model.ids(tokenizer.encode(torch.from_numpy(c))) for c in (chunks, held))
         held_out = held_ids[spread(len(held_ids), HELD_OUT_ROWS)]
         learn(model, lambda rows: ids[rows], len(ids), held_out, self.training, self.tokenizer.seed, context)
         summary = {

@@ -1,4 +1,4 @@
-"""The one file that talks to LIBERO's simulator: a task loaded once, whose state comes and goes as a vector."""
+"""LIBERO's simulator: a task loaded once, whose state comes and goes as a vector. All else sees only this class."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, UInt8
+
+from compression_gap.suites.libero.controller import ArmController
+from compression_gap.suites.libero.culling import Culling
 
 CAMERAS = {"agentview": "agentview", "eye_in_hand": "robot0_eye_in_hand"}
 STAND_STILL = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])  # the gripper opens
@@ -49,7 +52,9 @@ class World:
         self._model, self._data = self._sim.model._model, self._sim.data._data
         self._env.visualize(dict.fromkeys(self._env._visualizations, False))  # else only a reset hides them
         self._robot = self._env.robots[0]
+        self._controller = ArmController(self._robot, self._model, self._data)
         self._renderer: Any = None
+        self._culling: Culling | None = None
         self._loaded: Snapshot | None = None
 
         self._state_kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
@@ -101,11 +106,10 @@ class World:
         substeps = int(self._env.control_timestep / self._env.model_timestep)
         # mj_step1 and mj_step2 are one mj_step with the controller between them. robosuite instead evaluates the same
         # dynamics three times a physics step, which costs 1.6 times as much for numbers that agree to 1e-6.
-        with _without_forward(self._sim):
-            for substep in range(substeps):
-                self._mujoco.mj_step1(self._model, self._data)
-                self._robot.control(action, policy_step=substep == 0)
-                self._mujoco.mj_step2(self._model, self._data)
+        for substep in range(substeps):
+            self._mujoco.mj_step1(self._model, self._data)
+            self._controller.command(action, first=substep == 0)
+            self._mujoco.mj_step2(self._model, self._data)
         return self._remember()
 
     def load(self, snapshot: Snapshot) -> None:
@@ -195,7 +199,11 @@ class World:
         self._env._post_process()  # a stove that is on glows
         options = self._mujoco.MjvOption()
         options.geomgroup[0] = 0  # collision shapes
+        groups = self._model.geom_group.copy()
+        if self._culling:
+            self._model.geom_group[self._culling.out_of_sight(self._data, CAMERAS[camera])] = 0
         renderer.update_scene(self._data, CAMERAS[camera], options)
+        self._model.geom_group[:] = groups
         return renderer.render()
 
     def close(self) -> None:
@@ -215,6 +223,7 @@ class World:
             raise _no_graphics(error) from error
         if self._rendering == "fast":
             renderer.scene.flags[flags.mjRND_SHADOW] = renderer.scene.flags[flags.mjRND_REFLECTION] = 0
+            self._culling = Culling(self._model)  # now nothing out of sight throws a shadow or shows in a mirror
         return renderer
 
     def _remember(self) -> Snapshot:
@@ -284,13 +293,3 @@ def _numpy_seed(seed: int) -> Iterator[None]:
         yield
     finally:
         np.random.set_state(before)
-
-
-@contextmanager
-def _without_forward(sim: Any) -> Iterator[None]:
-    """robosuite's controller asks for a forward pass whenever it reads the state; here mj_step1 has just done it."""
-    sim.forward = lambda: None
-    try:
-        yield
-    finally:
-        del sim.forward
