@@ -42,6 +42,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "data": "pipeline.cell:Data",
         "sight": "pipeline.cell:Sight",
         "training": "training:Training",
+        "token_probing": "measures.token_probe:TokenProbing",
         "cell": "pipeline.cell:Cell",
         "method": "pipeline.cell:Method",
         "rollouts": "rollout:Rollouts",

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from compression_gap.measures.collisions import certified_entropy, collision_entropy, largest_rate
-from compression_gap.measures.entropy import marginals, sum_of_marginals, utilisation
+from compression_gap.measures.entropy import entropy_bracket, marginals, sum_of_marginals, utilisation
+from compression_gap.measures.quantity import Quantity
 from compression_gap.testing.token_source import TokenSource
 
 
@@ -80,6 +81,21 @@ def test_many_chunks_of_one_demonstration_certify_no_more_than_one_of_them():
     ids = np.arange(5000)[:, None]
     found = certified_entropy(ids, np.repeat(np.arange(50), 100))
     assert found.value == pytest.approx(math.log2(50 * 49 / 2 / 11.25), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("code_length", "nominal", "upper"), [(62.5, 79.7, 62.5), (75.0, 79.7, 68.0), (75.0, 65.0, 65.0)]
+)
+def test_the_entropy_lies_between_what_is_certified_and_the_least_upper_bound(
+    code_length: float, nominal: float, upper: float
+):
+    source = TokenSource.random(0)
+    ids = source.draw(5_000, seed=2)
+    measured = Quantity(code_length, "upper bound", "bits a chunk", "other demonstrations")
+    found = entropy_bracket(ids, one_chunk_each(ids), measured, nominal)
+    assert found.lower.value < source.bits < found.upper.value
+    assert found.upper.value == pytest.approx(upper, abs=0.3)
+    assert found.lower.value == pytest.approx(20.08, abs=0.01)
 
 
 @pytest.mark.parametrize("heavy", [0.05, 0.1, 0.3])

@@ -13,7 +13,7 @@ from compression_gap.measures.code_lengths import CodeLengths, difference, infor
 from compression_gap.measures.token_probe import CHOSEN, Codes, TokenProbe, TokenProbing, Told, in_digits, probe_tokens
 from compression_gap.testing.token_source import TokenSource
 
-PROBING = TokenProbing(steps=160, batch=64, learning_rate=1e-2, warmup=10, width=16, seeds=(0,), fractions=(0.5, 1.0))
+PROBING = TokenProbing(steps=110, batch=64, learning_rate=1e-2, warmup=10, width=16, seeds=(0,), fractions=(0.5, 1.0))
 SOURCE = TokenSource.random(2, levels=(4, 3, 3), length=3)
 KNOWN = ((0, 0.0), (2, 0.0))
 CHUNKS, IN_A_DEMONSTRATION = 1400, 10
@@ -67,8 +67,8 @@ def test_the_better_encoder_is_found_with_an_interval_and_without_the_entropy(me
 
 
 def test_digits_come_at_least_twice_as_near_to_the_truth_as_ids_told_at_once(tmp_path: Path):
-    source = TokenSource.random(5, levels=(8, 5, 5), length=2)
-    probing = PROBING.replace(fractions=(1.0,), steps=120)
+    source = TokenSource.random(5, length=3)
+    probing = PROBING.replace(fractions=(1.0,), steps=200)
     excess = []
     for digits in (source.levels, None):
         codes = codes_of(source, digits, chunks=1000)
@@ -189,6 +189,15 @@ def with_ids(ids: Tensor, digits: tuple[int, ...] | None = None, demonstrations:
 def test_codes_that_cannot_be_measured_are_refused(make, message: str):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("seeds", ()), ("seeds", (1, 1)), ("fractions", (1.0, 0.5)), ("fractions", (0.0, 1.0)), ("fractions", (0.5,))],
+)
+def test_settings_that_cannot_be_meant_are_refused(field: str, value: tuple):
+    with pytest.raises(ValueError, match=rf"TokenProbing.{field}: expected .* got \({value[0] if value else ''}"):
+        TokenProbing(**{field: value})
 
 
 @pytest.mark.parametrize(

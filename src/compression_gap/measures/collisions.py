@@ -23,7 +23,7 @@ def certified_entropy(ids: Int[np.ndarray, "N L"], demonstration: Int[np.ndarray
 
     Only independent chunks certify anything, so one chunk of each demonstration is drawn, always the same. If n chunks
     have c pairs of equal codes, P(T = T') is at most `largest_rate(c)` divided by the n (n - 1) / 2 pairs. A bootstrap
-    would promise more than it keeps: where collisions are few, its 95 % hold in 80 to 90 % (benchmarks/token_bits.py).
+    would promise more than it keeps: where collisions are few, its 95 % are 85 to 90 % (benchmarks/token_bits.py).
     Undetermined with one demonstration.
     """
     rng = np.random.default_rng(0)

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from compression_gap.measures.quantity import DEMONSTRATIONS, Quantity, mean_over_demonstrations
+from compression_gap.measures.collisions import certified_entropy
+from compression_gap.measures.quantity import (
+    BITS,
+    DEMONSTRATIONS,
+    Bracket,
+    Quantity,
+    mean_over_demonstrations,
+    tightest,
+)
 
 
 def miller_madow(ids: Int[np.ndarray, " N"]) -> float:
@@ -77,6 +85,21 @@ def marginals(ids: Int[np.ndarray, "N L"], demonstration: Int[np.ndarray, " N"],
     total = mean_over_demonstrations(surprise.sum(axis=0)[None], demonstration, kind="upper bound", shift=shift)
     positions = tuple(_position(*both, demonstration, vocab_size) for both in zip(columns, surprise, strict=True))
     return Marginals(total, positions)
+
+
+def entropy_bracket(
+    ids: Int[np.ndarray, "N L"], demonstration: Int[np.ndarray, " N"], code_length: Quantity, nominal_bits: float
+) -> Bracket:
+    """What is known of a code's entropy, which is never one number.
+
+    It is at least what equal codes certify, and at most the least of its held-out code length, the sum of its
+    positions' entropies and `Tokenizer.nominal_bits`.
+
+    Raises ValueError if the code length is no upper bound in bits a chunk.
+    """
+    alone = Quantity(sum_of_marginals(ids), "upper bound", BITS, DEMONSTRATIONS, note="up to O(1 / N)")
+    nominal = Quantity(nominal_bits, "upper bound", BITS, "all codes of this shape")
+    return Bracket(certified_entropy(ids, demonstration), tightest([code_length, alone, nominal]))
 
 
 def _position(

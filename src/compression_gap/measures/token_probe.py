@@ -57,9 +57,10 @@ class TokenProbing(Training, family="settings", kind="token_probing", version=1)
         super().__post_init__()
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"TokenProbing.seeds: expected at least one, each once; got {self.seeds}")
-        if not self.fractions or self.fractions[-1] != 1.0 or min(self.fractions) <= 0:
+        ascending = list(self.fractions) == sorted(set(self.fractions))
+        if not self.fractions or not ascending or self.fractions[0] <= 0 or self.fractions[-1] != 1:
             raise ValueError(
-                f"TokenProbing.fractions: expected shares above 0, the last of them 1; got {self.fractions}"
+                f"TokenProbing.fractions: expected ascending shares above 0, the last of them 1; got {self.fractions}"
             )
 
 
@@ -164,9 +165,10 @@ class TokenProbe(nn.Module):
     def fit(self, digit: Int[Tensor, "N L J"]) -> None:
         """Takes the digits' shares at every position, half a count added (Krichevsky & Trofimov 1981)."""
         for j, (levels, first) in enumerate(zip(self.levels, self.offset.tolist(), strict=True)):
-            seen = functional.one_hot(digit[:, :, j] + 1, levels + 1)[:, :, 1:].sum(dim=0) + 0.5  # [L, levels]
-            with torch.no_grad():
-                self.share[:, first : first + levels] = (seen / seen.sum(dim=1, keepdim=True)).log()
+            for place, values in enumerate(digit[:, :, j].T):
+                seen = torch.bincount(values[values >= 0], minlength=levels) + 0.5
+                with torch.no_grad():
+                    self.share[place, first : first + levels] = (seen / seen.sum()).log()
 
     def nats(self, told: Told) -> Float[Tensor, "B L"]:
         """Code length of every token given those before it, in nats; 0 behind the end."""
@@ -178,7 +180,8 @@ class TokenProbe(nn.Module):
         x = torch.cat([begin, tokens], dim=1) + self.position[:length] + self.read(told.features)[:, None]
         x = self.trunk(x, self.mask[:length, :length])
         own = functional.embedding(place, self.inner)  # [B, L, J, W]
-        x = x[:, :, None] + (own.cumsum(dim=2) - own) + self.turn
+        before = functional.pad(own[:, :, :-1].cumsum(dim=2), (0, 0, 1, 0))
+        x = x[:, :, None] + before + self.turn
         value, gate = self.mix(x).chunk(2, dim=-1)
         x = x + self.back(value * functional.silu(gate))
         total = torch.zeros(place.shape[:2], device=x.device)
@@ -265,7 +268,8 @@ def _trained(
         return told.at(train_rows[draws])
 
     milestones = sorted({probing.steps * k // CANDIDATES for k in range(1, CANDIDATES)} - {0})
-    train(probe, batch_at, [], probing, seed=seed, folder=folder, report=report, milestones=milestones)
+    watched = validation.at(torch.arange(min(ROWS, len(validation.digit))))
+    train(probe, batch_at, [watched], probing, seed=seed, folder=folder, report=report, milestones=milestones)
     files = [*(folder / f"weights-{step}.safetensors" for step in milestones), folder / WEIGHTS]
     candidates += [load_file(file) for file in files]
     lengths = []
