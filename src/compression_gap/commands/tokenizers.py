@@ -260,8 +260,9 @@ def _flat(row: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 def _show(page: Sheet, further: Sequence[Line], console: Console) -> None:
     listed = plain_table("", *(f">{name}" for name in page.heads))
+    listed.columns[0].no_wrap = True
     for line in (*page.lines, *further):
-        listed.add_row(Text(line.label), *(Text(value) for value in line.values))
+        listed.add_row(Text(line.label), *(Text(value.replace(" [", "\n[")) for value in line.values))
     console.print(listed)
     for name, reason in page.failures:
         console.print(Text(f"{name}: {reason}", style="red"), soft_wrap=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,9 +13,9 @@ from compression_gap.report.words import count
 
 Row = Mapping[str, Any]
 COLOURS = 6
-Y_LABEL = "squared error, share of the variance"
+Y_LABEL = "squared error, % of the variance"
 CAPTION = (
-    "Squared error of held-out chunks, as share of the variance of the training chunks, against bits a chunk. A filled "
+    "Squared error of held-out chunks, in % of the variance of the training chunks, against bits a chunk. A filled "
     "mark stands at the code length, the bar at the nominal bits, hollow marks at the first 1, 2, ... of the tokens of "
     "ordered codes. The curve is what a Gaussian with the training chunks' covariance needs: no source of that "
     "covariance needs more, so a code that lies above it spends more than it must, and one for actions that are not "
@@ -30,8 +29,9 @@ NOTES = (
         "Code length",
         "bounds a code's bits from above in expectation: it is the held-out length under a small autoregressive model, "
         "which knows nothing but the earlier tokens. Given the state, the model also knows the true state, "
-        "proprioception and the task: what is left is what a policy must find out, or guess. The sum of marginals "
-        "leaves out what tokens have in common; it is an upper bound for many independent chunks.",
+        "proprioception and the task: what is left is what a policy must find out, or guess. The marginals "
+        "are the entropies of the places, added up; they leave out what tokens have in common, and are an upper bound "
+        "for many independent chunks. They are of the training chunks, which are more.",
     ),
     (
         "Error",
@@ -39,23 +39,23 @@ NOTES = (
         "mean square over chunks and steps; the largest error of a chunk, which 99 % and all of the chunks stay below.",
     ),
     (
-        "Above the Gaussian's",
+        "Above Gaussian",
         "are the smaller of code length and nominal bits, less the bits that the Gaussian needs for the same squared "
         "error; and the squared error over the one that the Gaussian has at the same bits. Estimates: the code length "
         "is an upper bound, and the covariance is one of a sample.",
     ),
     (
-        "What cannot be written or read",
-        "is left out of all other numbers, which may flatter them.",
+        "Not written or read",
+        "are chunks that the code does not know. They are left out of all other numbers, which may flatter these.",
     ),
     (
         "Dead ids",
         "were not seen in the training chunks, beyond those that the ids seen once or twice say are still to come.",
     ),
     (
-        "Corrupted codes",
-        "have one token replaced by another, or one left out, at a random place. A wrong token that can still be read "
-        "moves the arm: root mean square of how far, for each place of the token.",
+        "Replaced, dropped, wrong",
+        "are codes with one token replaced by another, or one left out, at a random place. A wrong token that can "
+        "still be read moves the arm: root mean square of how far, for each place of the token.",
     ),
 )
 
@@ -63,25 +63,25 @@ NOTES = (
 def table(rows: Sequence[Row]) -> tuple[Line, ...]:
     """The lines of the table."""
     lines: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
-        ("rate", "tokens, of a vocabulary", lambda row: f"{_plain(row['tokens'], 1)} of {row['vocab_size']}"),
+        ("rate", "tokens", lambda row: f"{round(row['tokens'], 1):g} of {row['vocab_size']}"),
         ("rate", "nominal bits", lambda row: _plain(row["nominal_bits"])),
         ("rate", "code length, bits ≤", lambda row: _quantity(row["code_length_bits"])),
-        ("rate", "sum of marginals, bits ≤", lambda row: _quantity(row["marginal_bits"])),
+        ("rate", "marginals, bits ≤", lambda row: _quantity(row["marginal_bits"])),
         ("rate", "given the state, bits ≤", lambda row: _quantity(row["given_state_bits"])),
-        ("use", "perplexity of a token", lambda row: _plain(row["perplexity"])),
+        ("use", "perplexity", lambda row: _plain(row["perplexity"])),
         ("use", "dead ids, %", lambda row: _percent(row["dead"])),
         ("error", "error, mm", lambda row: _quantity(row["mm"], 2)),
-        ("error", "99 % of chunks, worst, mm", lambda row: _pair(row["mm_99"], row["mm_worst"])),
+        ("error", "99 %, worst, mm", lambda row: _pair(row["mm_99"], row["mm_worst"])),
         ("error", "error, degrees", lambda row: _plain(row["degrees"], 2)),
-        ("error", "99 % of chunks, worst, degrees", lambda row: _pair(row["degrees_99"], row["degrees_worst"])),
-        ("error", "gripper wrong, % of steps", lambda row: _percent(row["gripper"], 2)),
-        ("bound", "bits above the Gaussian's", lambda row: _plain(row["excess"]["bits"], signed=True)),
-        ("bound", "dB above the Gaussian's", lambda row: _plain(row["excess"]["decibels"], 1, signed=True)),
-        ("wrong", "cannot be written or read", lambda row: f"{_lost(row)} of {row['chunks']}"),
-        ("wrong", "unreadable, token replaced, %", lambda row: _percent(row["undecodable"]["substituted"])),
-        ("wrong", "unreadable, token dropped, %", lambda row: _percent(row["undecodable"]["dropped"])),
-        ("wrong", "wrong token, first to last, mm", lambda row: _along(row["sensitivity_mm"])),
-        ("wrong", "worst wrong token, mm", lambda row: _worst(row["sensitivity_mm"])),
+        ("error", "99 %, worst, degrees", lambda row: _pair(row["degrees_99"], row["degrees_worst"])),
+        ("error", "gripper wrong, %", lambda row: _percent(row["gripper"], 2)),
+        ("bound", "bits above Gaussian", lambda row: _plain(row["excess"]["bits"], signed=True)),
+        ("bound", "dB above Gaussian", lambda row: _plain(row["excess"]["decibels"], 1, signed=True)),
+        ("wrong", "not written or read", lambda row: f"{_lost(row)} of {row['chunks']}"),
+        ("wrong", "replaced: unreadable, %", lambda row: _percent(row["undecodable"]["substituted"])),
+        ("wrong", "dropped: unreadable, %", lambda row: _percent(row["undecodable"]["dropped"])),
+        ("wrong", "wrong, first to last, mm", lambda row: _along(row["sensitivity_mm"])),
+        ("wrong", "wrong at worst, mm", lambda row: _worst(row["sensitivity_mm"])),
     )
     return tuple(Line(label, tuple(_told(tell, row) for row in rows), group) for group, label, tell in lines)
 
@@ -89,8 +89,8 @@ def table(rows: Sequence[Row]) -> tuple[Line, ...]:
 def speeds(rows: Sequence[Row]) -> tuple[Line, ...]:
     """Further lines for who looks on: timings are printed, and never written down."""
     lines: tuple[tuple[str, Callable[[Row], str]], ...] = (
-        ("chunks written a second", lambda row: _thousands(row["speed"]["encode"])),
-        ("chunks read a second", lambda row: _thousands(row["speed"]["decode"])),
+        ("written, chunks/s", lambda row: _briefly(row["speed"]["encode"])),
+        ("read, chunks/s", lambda row: _briefly(row["speed"]["decode"])),
     )
     return tuple(Line(label, tuple(_told(tell, row) for row in rows), "speed") for label, tell in lines)
 
@@ -118,9 +118,10 @@ def sheet(data: Mapping[str, Any], command: str) -> Sheet:
 
 def _lead(data: Mapping[str, Any], measured: Sequence[Row]) -> str:
     """What the numbers are of."""
+    tasks = len(data["tasks"])
     text = (
-        f"Chunks of {data['horizon']} actions from {data['episodes']} attempts of the expert at each of "
-        f"{count(len(data['tasks']), 'task')}, one at every {data['stride']} steps."
+        f"Chunks of {data['horizon']} actions from {data['episodes']} attempts of the expert at "
+        f"{'each of ' if tasks > 1 else ''}{count(tasks, 'task')}, one at every {data['stride']} steps."
     )
     if not measured:
         return text
@@ -151,22 +152,22 @@ def _figure(rows: Sequence[Row], curve: Sequence[Point]) -> tuple[Markup | None,
     shown = [row for row in rows if row["squared_error"] > 0 and row["code_length_bits"]["value"] > 0]
     if not shown or not curve:
         return None, Markup(""), ""
-    total = sum(shown[0]["gaussian"]["variances"])
+    percent = sum(shown[0]["gaussian"]["variances"]) / 100
     bits = [bits for row in shown for bits in (_rate(row), row["nominal_bits"], *(p["bits"] for p in row["prefixes"]))]
     errors = [
         error for row in shown for error in (row["squared_error"], *(p["squared_error"] for p in row["prefixes"]))
     ]
     x = logarithmic(max(min(bits), 0.5) / 1.3, max(bits) * 1.3, label="bits a chunk")
-    y = logarithmic(min(errors) / total / 3, max(1.2, max(errors) / total * 1.2), label=Y_LABEL)
+    y = logarithmic(min(errors) / percent / 3, max(120.0, max(errors) / percent * 1.2), label=Y_LABEL)
     panel = Panel(720, 440, x, y, left=58)
-    inside = [(bits, error / total) for bits, error in curve if x.low <= bits <= x.high and error / total >= y.low]
+    inside = [(bits, error / percent) for bits, error in curve if x.low <= bits <= x.high and error / percent >= y.low]
     panel.line(inside, "plain")
     keys = [("the Gaussian with the chunks' covariance", "", "plain")]
     said = []
     for number, row in enumerate(shown):
         style, shape = f"s{number % COLOURS}", SHAPES[number % 4]
-        at: Point = (_rate(row), row["squared_error"] / total)
-        along = [(max(p["bits"], x.low), p["squared_error"] / total) for p in row["prefixes"]]
+        at: Point = (_rate(row), row["squared_error"] / percent)
+        along = [(max(p["bits"], x.low), p["squared_error"] / percent) for p in row["prefixes"]]
         if along:
             panel.line(along, style)
         for prefix, place in zip(row["prefixes"], along, strict=True):
@@ -176,9 +177,7 @@ def _figure(rows: Sequence[Row], curve: Sequence[Point]) -> tuple[Markup | None,
         panel.mark(
             (row["nominal_bits"], at[1]), "bar", style, f"{row['name']}, nominal: {row['nominal_bits']:.1f} bits"
         )
-        told = f"{row['name']}: {at[0]:.1f} bits, {100 * at[1]:.3g} % of the variance" + _mm(
-            (row["mm"] or {}).get("value")
-        )
+        told = f"{row['name']}: {at[0]:.1f} bits, {at[1]:.3g} % of the variance" + _mm((row["mm"] or {}).get("value"))
         panel.mark(at, shape, style, told, radius=5)
         keys.append((row["name"], shape, style))
         said.append(told)
@@ -237,8 +236,12 @@ def _worst(by_place: Sequence[float | None]) -> str:
     return f"{_plain(value, 1)} at {place}"
 
 
-def _thousands(rate: float) -> str:
-    return f"{round(rate, 1 - math.floor(math.log10(rate))):,.0f}" if rate >= 1 else f"{rate:.2g}"
+def _briefly(rate: float) -> str:
+    """Two digits: `3.4k`, `1.7M`."""
+    for size, letter in ((1e6, "M"), (1e3, "k")):
+        if rate >= size:
+            return f"{rate / size:.2g}{letter}" if rate < 100 * size else f"{rate / size:.0f}{letter}"
+    return f"{rate:.2g}"
 
 
 def _mm(value: float | None) -> str:

@@ -102,9 +102,9 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=1):
         ids = model.ids(whole.tokens)
         lengths = token_lengths(model.policy, torch.zeros(len(ids), 1, 1), ids).double().numpy()
         code_length = mean_over_demonstrations(lengths.sum(1)[None], whole.demonstration, kind="upper bound")
-        total = marginals(ids.numpy(), whole.demonstration, tokenizer.vocab_size).total
         nobody = np.zeros(len(seen.rows), dtype=np.int64)  # intervals for hundreds of places are dear, and not shown
-        places = marginals(model.ids(seen.tokens).numpy(), nobody, tokenizer.vocab_size).positions
+        used = marginals(model.ids(seen.tokens).numpy(), nobody, tokenizer.vocab_size)
+        total = dataclasses.replace(used.total, note="of the training chunks, which are more; without an interval")
         generator = torch.Generator().manual_seed(seed_of("corruption"))
         lost = undecodable(tokenizer, whole.some(CORRUPTED_CODES), generator)
         sensitivity = sensitivity_mm(tokenizer, whole.some(CODES_A_PLACE), legend, generator)
@@ -116,8 +116,8 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=1):
             "nominal_bits": tokenizer.nominal_bits,
             "code_length_bits": dataclasses.asdict(code_length),
             "marginal_bits": dataclasses.asdict(total),
-            "perplexity": float(np.mean([place.perplexity.value or 1.0 for place in places])),
-            "dead": float(np.mean([(place.dead.value or 0.0) / tokenizer.vocab_size for place in places])),
+            "perplexity": float(np.mean([place.perplexity.value or 1.0 for place in used.positions])),
+            "dead": float(np.mean([(place.dead.value or 0.0) / tokenizer.vocab_size for place in used.positions])),
             "unwritten": len(held) - len(rows),
             "unreadable": int((~told.valid).sum()),
             "failure": written.failure or told.failure,
