@@ -1,8 +1,9 @@
 """What features tell about actions and about the state: the same readouts, data and search for every encoder.
 
-Two ways to use the features, each learnt with and without haste, are tried with the same budget, and the validation demonstrations choose: what a linear
-readout makes of them, or all of them. Through the first, wide features cannot drown what matters; through the second,
-what is not linearly there is found. Nothing is ever reduced without regard to the actions.
+Two ways to use the features, each learnt with and without haste, are tried with the same budget, and the validation
+demonstrations choose: what a linear readout makes of them, or all of them. Through the first, wide features cannot drown
+what matters; through the second, what is not linearly there is found. Nothing is ever reduced without regard to the
+actions.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ class Probing(Training, family="settings", kind="probing", version=1):
     """Resolution: standard deviation of the noise through which actions are looked at, on the scale [-1, 1]."""
     width: int = 192
     """Of the denoisers."""
-    hastes: tuple[float, ...] = (0.0, 0.1)
+    hastes: tuple[float, ...] = (0.0, 0.3)
     """Weights of the mean's own error in the loss (`Denoiser.loss`): each is tried, for each way of using features."""
     seeds: tuple[int, ...] = (0, 1)
     """Each trains denoisers of its own; the interval covers them."""
