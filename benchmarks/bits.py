@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/bits.py [steps]
 
-Prints the table of docs/measurement.md, which was made with 300 steps: minutes on an idle core.
+Prints the table of docs/measurement.md, which was made with 1000 steps: ten minutes or so on an idle core.
 """
 
 import math
@@ -62,7 +62,7 @@ def quiet(fraction, text):
 
 def main():
     torch.set_num_threads(1)
-    probing = Probing(steps=int(sys.argv[1]) if len(sys.argv) > 1 else 300, seeds=(0,), sigma=SIGMA)
+    probing = Probing(steps=int(sys.argv[1]) if len(sys.argv) > 1 else 1000, seeds=(0,), sigma=SIGMA)
     print("| values | features | windows | truth | bits | by difference | by pair | linear index | converged |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     for values, bits, rows, shares, look in SOURCES:

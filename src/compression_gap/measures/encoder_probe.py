@@ -1,9 +1,9 @@
 """What features tell about actions and about the state: the same readouts, data and search for every encoder.
 
 Two ways to use the features, each learnt with and without haste, are tried with the same budget, and the validation
-demonstrations choose: what a linear readout makes of them, or all of them. Through the first, wide features cannot drown
-what matters; through the second, what is not linearly there is found. Nothing is ever reduced without regard to the
-actions.
+demonstrations choose: what a linear readout makes of them, or all of them. Through the first, wide features cannot
+drown what matters; through the second, what is not linearly there is found. Nothing is ever reduced without regard to
+the actions.
 """
 
 from __future__ import annotations
