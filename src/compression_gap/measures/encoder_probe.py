@@ -45,7 +45,7 @@ class Probing(Training, family="settings", kind="probing", version=1):
     """Resolution: standard deviation of the noise through which actions are looked at, on the scale [-1, 1]."""
     width: int = 192
     """Of the denoisers."""
-    hastes: tuple[float, ...] = (0.0, 0.1)
+    hastes: tuple[float, ...] = (0.0, 0.3)
     """Weights of the mean's own error in the loss (`Denoiser.loss`): each is tried, for each way of using features."""
     seeds: tuple[int, ...] = (0, 1)
     """Each trains denoisers of its own; the interval covers them."""
