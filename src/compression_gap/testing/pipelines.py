@@ -190,9 +190,7 @@ class Factors:
 
     def draw(self, name: str, count: int) -> list[Pipeline]:
         """That many different ones."""
-        grid = list(
-            product(self.waves, self.chunk, self.noise, self.code, self.demonstrations, self.tolerance)
-        )
+        grid = list(product(self.waves, self.chunk, self.noise, self.code, self.demonstrations, self.tolerance))
         chosen = np.random.default_rng(seed_of("factors", name)).permutation(len(grid))[:count]
         return [
             Pipeline(f"{name}-{number}", waves, *chunk, noise, *code, demonstrations, tolerance)
@@ -216,5 +214,5 @@ HELD_OUT = Factors(
     demonstrations=(80, 200, 320),
     tolerance=(0.25, 0.5, 0.6),
 )
-COUNT = 40
+COUNT = 30
 """Pipelines of each half."""
