@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,8 @@ class HeadTraining(Training, family="settings", kind="head_training", version=1)
     """How heads are built and trained: the same for every encoder and code, so that they compare."""
 
     steps: int = 400
-    """Optimiser steps; validation demonstrations choose after how many quarters of them to stop."""
+    """Optimiser steps; validation demonstrations choose after how many quarters of them to stop, for each replica, and
+    for what is executed and for code lengths apart: code lengths suffer from memorising much sooner."""
     batch: int = 64
     """Chunks a step, of every replica."""
     learning_rate: float = 1e-2
@@ -72,7 +74,7 @@ class Code:
     """The codes of all chunks, and how a code is read."""
 
     ids: Int[Tensor, "N L"]
-    """Ids below V; behind a code shorter than L stand V, its end, and then -1, as `measures.token_probe.Codes` has it."""
+    """Ids below V; behind a code shorter than L stand V, its end, and then -1, as in `measures.token_probe.Codes`."""
     vocab_size: int
     digits: tuple[int, ...] | None
     """As `Tokenizer.digits`; None: an id is told at once."""
@@ -164,12 +166,18 @@ def retrain_heads(
     replicas = [(fraction, seed) for fraction in training.fractions for seed in training.seeds]
     own = tuple(split.rows(TRAIN, fraction) for fraction, _ in replicas)
     data = _Data(inputs[way], target, own, tuple(seed for _, seed in replicas))
-    heads, _ = _trained(data, code, split, training, folder, report)
+    heads, moments = _trained(data, code, split, training, folder, report)
     shape = (len(training.fractions), len(training.seeds), len(rows))
     mean = chunks[split.rows(TRAIN)].mean(dim=0).flatten()
-    errors = _executed(heads.model, inputs[way][rows], chunks[rows], code, mean)
-    result = {"errors": errors.view(shape), "way": torch.tensor(WAYS.index(way))}
+    watched = _evenly(split.rows(VALIDATION), training.judged)
+
+    def errors_on(some: Tensor) -> Tensor:
+        return _executed(heads.model, inputs[way][some], chunks[some], code, mean)
+
+    _choose(heads, moments, lambda: errors_on(watched).mean(dim=1))
+    result = {"errors": errors_on(rows).view(shape), "way": torch.tensor(WAYS.index(way))}
     if code is not None:
+        _choose(heads, moments, partial(_validation_loss, heads, inputs[way][watched], target[watched]))
         result["bits"] = _evaluated(heads, inputs[way][rows], target[rows]).view(shape) / np.log(2)
     save_tensors(result, folder / RESULT)
     bits = result["bits"].cpu().numpy() if code is not None else None
@@ -246,18 +254,19 @@ def _better(
     for number, way in enumerate(WAYS):
         data = _Data(inputs[way], target, (split.rows(TRAIN),), training.seeds[:1])
         part = _part_of(report, number / len(WAYS), (number + 1) / len(WAYS))
-        losses.append(float(_trained(data, code, split, training, folder / way, part)[1]))
+        heads, moments = _trained(data, code, split, training, folder / way, part)
+        rows = _evenly(split.rows(VALIDATION), training.judged)
+        least = _choose(heads, moments, partial(_validation_loss, heads, inputs[way][rows], target[rows]))
+        losses.append(float(least))
     return WAYS[int(np.argmin(losses))]
 
 
 def _trained(
     data: _Data, code: Code | None, split: Split, training: HeadTraining, folder: Path, report: Report
-) -> tuple[_Heads, Float[Tensor, " R"]]:
-    """Heads with the weights that do best on validation demonstrations, and their loss there; of each replica its own."""
+) -> tuple[_Heads, list[dict[str, Tensor]]]:
+    """Heads, and their weights at several moments of training."""
     folder.mkdir(parents=True, exist_ok=True)
     heads = _untrained(data, code, training)
-    rows = _evenly(split.rows(VALIDATION), training.judged)
-    seen, target = data.inputs[rows], data.target[rows]
 
     def batch_at(step: int) -> tuple[Tensor, Tensor]:
         draws = []
@@ -267,24 +276,31 @@ def _trained(
         chosen = torch.stack(draws)
         return data.inputs[chosen], data.target[chosen]
 
-    few = torch.arange(min(ROWS, len(rows))).expand(len(data.rows), -1)
+    few = split.rows(VALIDATION)[:ROWS].expand(len(data.rows), -1)
+    watched = (data.inputs[few], data.target[few])
     milestones = sorted({training.steps * k // CANDIDATES for k in range(1, CANDIDATES)} - {0})
     files = [*(folder / f"weights-{step}.safetensors" for step in milestones), folder / WEIGHTS]
     if not all(file.exists() for file in files):
-        watched = (seen[few], target[few])
         train(heads, batch_at, [watched], training, seed=0, folder=folder, report=report, milestones=milestones)
-    candidates = [load_file(file) for file in files]
+    return heads.eval(), [load_file(file) for file in files]
+
+
+def _choose(
+    heads: _Heads, moments: list[dict[str, Tensor]], loss: Callable[[], Float[Tensor, " R"]]
+) -> Float[Tensor, " R"]:
+    """Gives each replica the weights of the moment at which its own loss is least, and returns these losses."""
     losses = []
-    for candidate in candidates:
-        heads.load_state_dict(candidate)
-        losses.append(_evaluated(heads, seen, target).mean(dim=1))
+    for moment in moments:
+        heads.load_state_dict(moment)
+        losses.append(loss())
     best = torch.stack(losses).argmin(dim=0).tolist()
-    chosen = {
-        name: torch.stack([candidates[moment][name][replica] for replica, moment in enumerate(best)])
-        for name in candidates[0]
-    }
-    heads.load_state_dict(chosen)
-    return heads.eval(), torch.stack(losses).amin(dim=0)
+    heads.load_state_dict(
+        {
+            name: torch.stack([moments[moment][name][replica] for replica, moment in enumerate(best)])
+            for name in moments[0]
+        }
+    )
+    return torch.stack(losses).amin(dim=0)
 
 
 def _untrained(data: _Data, code: Code | None, training: HeadTraining) -> _Heads:
@@ -306,6 +322,10 @@ def _untrained(data: _Data, code: Code | None, training: HeadTraining) -> _Heads
             else:
                 model.offset[replica, 0] = data.target[rows].mean(dim=0)
     return _Heads(model).to(data.inputs.device)
+
+
+def _validation_loss(heads: _Heads, seen: Float[Tensor, "N F"], target: Tensor) -> Float[Tensor, " R"]:
+    return _evaluated(heads, seen, target).mean(dim=1)
 
 
 @torch.no_grad()
