@@ -34,11 +34,11 @@ import torch
 from calibration_scores import UNITS, Case, scores, table
 
 from compression_gap.seeds import seed_of
-from compression_gap.testing.pipelines import COUNT, DEVELOPMENT, HELD_OUT, World
+from compression_gap.testing.pipelines import CONFIRMATION, COUNT, DEVELOPMENT, HELD_OUT, World
 from compression_gap.testing.upgrades import codes_of, judge
 from compression_gap.verdict.heads import Code, HeadTraining, retrain_heads
 
-HALVES = {"development": DEVELOPMENT, "held-out": HELD_OUT}
+HALVES = {"development": DEVELOPMENT, "held-out": HELD_OUT, "confirmation": CONFIRMATION}
 SMALL = {"steps": 160, "batch": 96, "width": 32, "learning_rate": 2e-2, "seeds": (0, 1)}
 CURVE, WHOLE = HeadTraining(**SMALL), HeadTraining(**SMALL, fractions=(1.0,))
 REPLAYS = 600  # from which the distortion-success curve is made
