@@ -131,7 +131,7 @@ def main(folder, halves):
     for half in halves:
         cases[half] = [Case(one, gather(one, folder)) for one in HALVES[half].draw(half, COUNT)]
     for half in halves:
-        others = cases.get("development") if half == "held-out" else None
+        others = cases.get("development") if half != "development" else None
         for unit in UNITS:
             print(f"\n{half}: {len(cases[half])} pipelines\n\n{table(cases[half], unit)}\n")
             print(scores(cases[half], unit, others))
