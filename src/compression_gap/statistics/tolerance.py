@@ -1,0 +1,120 @@
+"""How much distortion a task tolerates: success falls as distortion grows, and where it has fallen by a few points."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Integer
+from scipy.optimize import isotonic_regression
+
+from compression_gap.statistics.intervals import LEVEL
+
+LOST = 5.0
+"""Points below the reference at which the tolerance is read."""
+DRAWS = 2000
+FEWEST = 8
+"""Initial states below which drawing them again says too little about others."""
+
+
+@dataclass(frozen=True, eq=False)
+class Falling:
+    """Success that never rises with distortion, fitted to what was measured. The first point is the reference."""
+
+    distortion: Float[np.ndarray, " points"]
+    """From 0 on, ascending."""
+    measured: Float[np.ndarray, " points"]
+    """Success in points."""
+    fitted: Float[np.ndarray, " points"]
+    """Least squares among all that never rise."""
+    low: Float[np.ndarray, " points"] | None
+    """95 % of the fit, for other initial states; None where there are too few."""
+    high: Float[np.ndarray, " points"] | None
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """The largest distortion at which the fit has lost no more than `lost` points, or the reason why there is none."""
+
+    value: float | None
+    """None if the fit has not lost as much at the largest distortion; `note` says so."""
+    low: float | None
+    """95 % for other initial states; None with `high` None too: no interval."""
+    high: float | None
+    """None with a `low`: beyond the largest distortion."""
+    lost: float
+    threshold: float
+    """Success in points at which it is read: the reference's, less `lost`."""
+    note: str = ""
+
+
+def tolerance(
+    distortion: Float[np.ndarray, " levels"],
+    success: Bool[np.ndarray, "levels episodes"],
+    reference: Bool[np.ndarray, " episodes"],
+    strata: Integer[np.ndarray, " episodes"],
+    *,
+    lost: float = LOST,
+    draws: int = DRAWS,
+) -> tuple[Tolerance, Falling]:
+    """From one boolean per level and episode; column i is the same initial state everywhere, of the task `strata[i]`.
+
+    The reference is what happens without distortion. The fit is isotonic; between its points success falls in a
+    straight line over the logarithm of the distortion (before the first level: over the distortion). The interval is a
+    percentile bootstrap over initial states within their tasks, in which the reference is drawn along with the levels.
+
+    Raises ValueError without a level, if a distortion is not positive and finite, or if the reference has no `lost`
+    points to lose.
+    """
+    if not len(distortion) or not (np.isfinite(distortion) & (distortion > 0)).all():
+        raise ValueError(f"a tolerance needs levels of positive, finite distortion, got {distortion.tolist()}")
+    order = np.argsort(distortion, kind="stable")
+    at = np.concatenate([[0.0], distortion[order]])
+    outcomes = np.concatenate([reference[None], success[order]]).astype(np.float64)  # [points, episodes]
+    measured = 100 * outcomes.mean(axis=1)
+    threshold = float(measured[0]) - lost
+    if threshold <= 0:
+        raise ValueError(
+            f"the reference succeeds in {measured[0]:.1f} %, so it cannot lose {lost:g} points: there is no tolerance"
+        )
+    fitted = falling(measured)
+    value = crossing(at, fitted, threshold)
+    missed = f"success has not fallen by {lost:g} points at the largest distortion" if np.isinf(value) else ""
+    found = None if np.isinf(value) else value
+    count = outcomes.shape[1]
+    if count < FEWEST:
+        few = f"no interval: {count} initial states, at least {FEWEST} are needed"
+        note = "; ".join(filter(None, [missed, few]))
+        return Tolerance(found, None, None, lost, threshold, note), Falling(at, measured, fitted, None, None)
+    again = 100 * _drawn_again(strata, draws) @ outcomes.T / count  # [draws, points]
+    fits = np.stack([falling(row) for row in again])
+    crossings = np.array([crossing(at, fit, row[0] - lost) for fit, row in zip(fits, again, strict=True)])
+    ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    low, high = (None if np.isinf(end) else float(end) for end in np.quantile(crossings, ends, method="inverted_cdf"))
+    below, above = np.quantile(fits, ends, axis=0)
+    return Tolerance(found, low, high, lost, threshold, missed), Falling(at, measured, fitted, below, above)
+
+
+def falling(success: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
+    """The closest values, by least squares, that never rise from one to the next."""
+    return np.asarray(isotonic_regression(success, increasing=False).x)
+
+
+def crossing(distortion: Float[np.ndarray, " points"], fitted: Float[np.ndarray, " points"], threshold: float) -> float:
+    """The largest distortion at which a falling curve is not below the threshold; inf if it is nowhere below."""
+    last = int(np.flatnonzero(fitted >= threshold - 1e-9)[-1])
+    if last + 1 == len(fitted):
+        return float("inf")
+    share = (fitted[last] - threshold) / (fitted[last] - fitted[last + 1])
+    here, there = float(distortion[last]), float(distortion[last + 1])
+    return share * there if here == 0 else here * (there / here) ** share
+
+
+def _drawn_again(strata: Integer[np.ndarray, " episodes"], draws: int) -> Float[np.ndarray, "draws episodes"]:
+    """How often each initial state is drawn, as many of each task as there are; always the same draws."""
+    rng = np.random.default_rng(0)
+    counts = np.zeros((draws, len(strata)))
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
+        counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), draws)
+    return counts
