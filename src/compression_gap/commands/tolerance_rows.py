@@ -91,28 +91,23 @@ def told(plan: Plan, store: Store, spec: SuiteSpec) -> dict[str, Any]:
     curves: list[dict[str, Any]] = []
     for code in plan.codes:
         moved = seen.summary(code.distortion, "prefixes", len(code.closed))
-        errors = []
-        for number, found in enumerate(moved):
-            closed, arm, loose = (seen.rows(kind[number]) for kind in (code.closed, code.arm_only, code.open))
-            errors.append(arm)
-            rows.append(
-                {
-                    "group": code.name,
-                    "name": _first(found, whole=number + 1 == len(moved)),
-                    **found,
-                    **_beside(expert, closed, "closed_loop"),
-                    "arm_only": _rate(arm),
-                    **_open(plain, loose),
-                }
-            )
-        curves.append(_curve(f"errors of {code.name}", code.name, expert, errors, moved, spec))
+        names = [_tokens(found, whole=number + 1 == len(moved)) for number, found in enumerate(moved)]
+        arms = [seen.rows(jobs) for jobs in code.arm_only]
+        for name, found, closed, loose in zip(names, moved, code.closed, code.open, strict=True):
+            replayed = _beside(expert, seen.rows(closed), "closed_loop") | _open(plain, seen.rows(loose))
+            rows.append({"group": code.name, "name": name, **found, **replayed})
+        errors = f"errors of {code.name}"
+        for name, found, arm in zip(names, moved, arms, strict=True):
+            only = {**found, "gripper": 0.0} if found else {}
+            rows.append({"group": errors, "name": name, **only, **_beside(expert, arm, "closed_loop")})
+        curves.append(_curve(errors, expert, arms, moved, spec))
     for noise in plan.noises:
         moved = seen.summary(noise.distortion, "levels", len(SHARES))
         noisy = [seen.rows(jobs) for jobs in noise.replays]
         for share, found, replayed in zip(SHARES, moved, noisy, strict=True):
             name = f"{100 * share:g} % of variance"
             rows.append({"group": noise.name, "name": name, **found, **_beside(expert, replayed, "closed_loop")})
-        curves.append(_curve(noise.name, None, expert, noisy, moved, spec))
+        curves.append(_curve(noise.name, expert, noisy, moved, spec))
     states = [] if expert is None else expert["initial_state"].to_list()
     return {"lost": LOST, "rows": rows, "curves": curves, "initial_states": states}
 
@@ -136,8 +131,9 @@ class _Seen:
         return json.loads((self.store.folder(job) / SUMMARY).read_text())[name]
 
 
-def _first(found: dict[str, Any], *, whole: bool) -> str:
-    return "whole code" if whole else f"first {found['tokens']:g}" if found else "prefix"
+def _tokens(found: dict[str, Any], *, whole: bool) -> str:
+    tokens = f"{round(found['tokens'], 1):g} token" + ("s" if found["tokens"] != 1 else "") if found else "tokens"
+    return f"{tokens}, whole" if whole else tokens
 
 
 def _rate(rows: pl.DataFrame | None) -> dict[str, Any] | None:
@@ -169,14 +165,13 @@ def _ends(estimate: Estimate) -> dict[str, Any]:
 
 def _curve(
     name: str,
-    code: str | None,
     expert: pl.DataFrame | None,
     levels: Sequence[pl.DataFrame | None],
     moved: Sequence[dict[str, Any]],
     spec: SuiteSpec,
 ) -> dict[str, Any]:
     """The fit at the suite's own notion of success, and the tolerance at that and at each of its tolerances."""
-    curve: dict[str, Any] = {"name": name, "code": code, "points": [], "tolerances": [], "note": ""}
+    curve: dict[str, Any] = {"name": name, "points": [], "tolerances": [], "note": ""}
     known = [(rows, found) for rows, found in zip(levels, moved, strict=True) if rows is not None and found]
     if expert is None or not known:
         return curve | {"note": "not everything that it needs could be replayed"}

@@ -17,17 +17,52 @@ NONE = "\N{EN DASH}"
 AXES = {"mm": "error integrated over the chunk, mm", "squared_error": "squared error of scaled chunks"}
 IN_WORDS = {"mm": "mm", "squared_error": "squared error of scaled chunks"}
 HEADS = (
-    "tokens",
-    "nominal bits",
-    "error, mm",
-    "error, degrees",
-    "squared error, scaled",
-    "gripper wrong, %",
-    "closed loop, %",
-    f"{MINUS} expert, points",
-    "arm only, %",
-    "open loop, %",
-    f"{MINUS} plain, points",
+    "bits",
+    "mm",
+    "scaled",
+    "gripper",
+    "closed, %",
+    f"{MINUS} expert",
+    "open, %",
+    f"{MINUS} plain",
+)
+IN_SHORT = ("bits", "mm", "scaled", "closed, %", "open, %", f"{MINUS} plain")
+"""The columns that a terminal has room for."""
+NOTES = (
+    (
+        "mm, scaled, gripper",
+        "are errors of chunks that nothing was fitted on, as simulators execute them, clipped to the limits of their "
+        "actions: integrated over the chunk, root mean square over chunks and steps; squared, with every action's "
+        "range in the demonstrations scaled to [-1, 1], added up over the chunk without grippers; and of how "
+        "many steps in a hundred the gripper command is another. Bits are nominal.",
+    ),
+    (
+        "Closed",
+        "loop: the expert is asked for its next chunk where the arm really is, as a policy would be. Success in %, "
+        "95 % for these weights (Wilson); the difference to the expert's own chunks, in points, is of the same initial "
+        "states, pair by pair (Bonett and Price). Errors of a code are its arm's alone: the gripper is left to the "
+        "expert, as it is with noise.",
+    ),
+    (
+        "Open",
+        "loop: the executed actions of demonstrations that nothing was fitted on, chunk by chunk through the code, "
+        "from where each began; nobody looks, so errors add up. Success in % of those demonstrations that succeed "
+        "again without a code (plain, in the expert's line); the difference is over all of them, pair by pair. The "
+        "scripted expert's hand trembles, and codes are fitted on what it meant to do: the trembling that a code "
+        "smooths away is missing here. It understates what a code allows to a policy that looks.",
+    ),
+    (
+        "Noise",
+        "is normal, on the arm alone, and drawn anew for every plan, with equal draws for every size and shape. White: "
+        "equal and independent on scaled actions. Like a code: with the covariance of its errors. A code's own errors "
+        "are the same whenever the situation is, so they need not average out as noise does.",
+    ),
+    (
+        "Tolerance",
+        "is the distortion at which success, fitted so that it never rises, has lost a few points to the expert; in "
+        "brackets 95 % for other initial states, drawn again within their tasks, with these weights. Between the "
+        "sizes that were replayed it is interpolated over the logarithm, which the interval does not know.",
+    ),
 )
 
 
@@ -39,8 +74,8 @@ def sheet(data: Mapping[str, Any], command: str) -> Sheet:
         kicker="tolerance",
         lead=_lead(data),
         heads=HEADS,
-        lines=(*_replays(data["rows"]), *_tolerances(data)),
-        notes=_notes(data),
+        lines=_headed([*_replays(data["rows"]), *_tolerances(data)]),
+        notes=tuple(_notes(data)),
         caption=caption,
         figure=drawn,
         legend=keys,
@@ -51,131 +86,87 @@ def sheet(data: Mapping[str, Any], command: str) -> Sheet:
 
 def _lead(data: Mapping[str, Any]) -> str:
     tasks = len(data["tasks"])
-    states = f"{data['rollouts']} initial states ({data['protocol']})"
+    of_each = f"{'each of ' if tasks > 1 else ''}{count(tasks, 'task')}"
+    within = data["suite"].get("tolerance_mm")
+    success = "" if within is None else f" Success is an error of at most {within:g} mm."
     return (
         f"The expert's chunks of {data['horizon']} actions, of which {data['execute']} are executed before it looks "
-        f"again, distorted by codes and by noise, from the same {states} of "
-        f"{'each of ' if tasks > 1 else ''}{count(tasks, 'task')}. The replay is a reference and not a ceiling: it is "
-        "what imitating this expert through this code gives, and a policy may pass it."
+        f"again, distorted by codes and by noise, from the same {data['rollouts']} initial states "
+        f"({data['protocol']}) of {of_each}.{success} The replay is a reference and not a ceiling: it is what "
+        "imitating this expert through this code gives, and a policy may pass it."
     )
 
 
-def _notes(data: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    lost = f"{data['lost']:g}"
-    notes = [
-        (
-            "Error",
-            "of chunks that nothing was fitted on, as simulators execute them, clipped to the limits of their actions: "
-            "integrated over the chunk, root mean square over chunks and steps; and squared, with every action's range "
-            "in the demonstrations scaled to [-1, 1], added up over the chunk, without grippers.",
-        ),
-        (
-            "Closed loop",
-            "The expert is asked for its next chunk from where the arm really is, as a policy would be. Success in %, "
-            "95 % for these weights (Wilson); the difference to the expert's own chunks is of the same initial states, "
-            "pair by pair (Bonett and Price). Arm only: the gripper is the expert's, so that what is left is what the "
-            "arm's errors cost.",
-        ),
-        (
-            "Open loop",
-            "The executed actions of demonstrations that nothing was fitted on, chunk by chunk through the code, from "
-            "where each demonstration began; nobody looks, so errors add up. Success in % of those demonstrations that "
-            "succeed again without a code (plain, in the expert's line); the difference is over all of them, pair by "
-            "pair. The expert's hand trembles, and codes are fitted on what it meant to do: what they smooth away is "
-            "missing here. It understates what a code allows to a policy that looks.",
-        ),
-        (
-            "Noise",
-            "is normal, on the arm alone, drawn anew for every plan, with equal draws for every size and shape. White: "
-            "equal and independent on scaled actions. Like a code: with the covariance of its errors.",
-        ),
-        (
-            "Tolerance",
-            f"is the distortion at which success, fitted so that it never rises, has lost {lost} points to the expert; "
-            "in brackets 95 % for other initial states, drawn again within their tasks, with these weights. Between "
-            "the sizes that were replayed it is interpolated over the logarithm.",
-        ),
-    ]
+def _notes(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    said = _undetermined(data)
+    return [*NOTES, *([("Not determined", "; ".join(said) + ".")] if said else [])]
+
+
+def in_short(rows: Sequence[Row]) -> tuple[Line, ...]:
+    """The lines for a terminal, under `IN_SHORT`."""
+    columns = [HEADS.index(name) for name in IN_SHORT]
+    return tuple(Line(line.label, tuple(line.values[n] for n in columns), line.group) for line in _replays(rows))
+
+
+def limits(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """`white noise: success has lost 5 points at 6.2 [5.1, 7.0] mm`: a sentence for each curve."""
+    said = []
+    for curve, row in _primary(data):
+        words = [f"{_limit(row[axis], 2)} {IN_WORDS[axis]}" for axis in AXES if row[axis] is not None]
+        if words:
+            said.append(f"{curve['name']}: success has lost {data['lost']:g} points at {', '.join(words)}")
+    return (*said, *_undetermined(data))
+
+
+def _undetermined(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """Why a tolerance or its interval is not there."""
     said = [f"{curve['name']}: {curve['note']}" for curve in data["curves"] if curve["note"]]
-    said += [
-        f"{curve['name']}: {row[axis]['note']}"
-        for curve in data["curves"]
-        for row in curve["tolerances"][:1]
-        for axis in AXES
-        if row[axis] and row[axis]["note"]
-    ]
-    if said:
-        notes.append(("Not determined", "; ".join(dict.fromkeys(said)) + "."))
-    return tuple(notes)
+    for curve, row in _primary(data):
+        said += [f"{curve['name']}: {row[axis]['note']}" for axis in AXES if row[axis] and row[axis]["note"]]
+    return tuple(dict.fromkeys(said))
+
+
+def _primary(data: Mapping[str, Any]) -> list[tuple[Row, Row]]:
+    """Every curve with its tolerance at what the suite counts as success."""
+    rows = [(curve, row) for curve in data["curves"] for row in curve["tolerances"]]
+    return [(curve, row) for curve, row in rows if row["tolerance_mm"] is None]
 
 
 def _replays(rows: Sequence[Row]) -> tuple[Line, ...]:
     """A line for everything that was replayed."""
-    return tuple(
-        Line(
-            _name(row),
-            (
-                _told(lambda row: f"{row['tokens']:g}", row),
-                _told(lambda row: _plain(row["nominal_bits"]), row),
-                _told(lambda row: _plain(row["mm"], 2), row),
-                _told(lambda row: _plain(row["degrees"], 2), row),
-                _told(lambda row: _plain(row["squared_error"], 3), row),
-                _told(lambda row: _plain(100 * row["gripper"], 2), row),
-                _told(lambda row: _interval(row["closed_loop"]), row),
-                _told(lambda row: _interval(row["closed_loop_change"], signed=True), row),
-                _told(lambda row: _interval(row["arm_only"]), row),
-                _told(lambda row: _interval(row["open_loop"]), row),
-                _told(lambda row: _interval(row["open_loop_change"], signed=True), row),
-            ),
-            row["group"],
-        )
-        for row in rows
+    tell: tuple[Callable[[Row], str], ...] = (
+        lambda row: _plain(row["nominal_bits"]),
+        lambda row: _plain(row["mm"], 2),
+        lambda row: _plain(row["squared_error"], 3),
+        lambda row: _plain(100 * row["gripper"], 1),
+        lambda row: _interval(row["closed_loop"]),
+        lambda row: _interval(row["closed_loop_change"], signed=True),
+        lambda row: _interval(row["open_loop"]),
+        lambda row: _interval(row["open_loop_change"], signed=True),
     )
+    return tuple(Line(row["name"], tuple(_told(column, row) for column in tell), row["group"]) for row in rows)
 
 
-IN_SHORT = ("bits", "mm", "scaled", "closed, %", "open, %", f"{MINUS} plain")
-
-
-def in_short(rows: Sequence[Row]) -> tuple[Line, ...]:
-    """The lines that a terminal has room for, under `IN_SHORT`."""
-    columns = [HEADS.index(name) for name in ("nominal bits", "error, mm", "squared error, scaled")]
-    columns += [HEADS.index(name) for name in ("closed loop, %", "open loop, %", f"{MINUS} plain, points")]
-    whole = zip(rows, _replays(rows), strict=True)
-    return tuple(Line(row["name"], tuple(line.values[n] for n in columns), line.group) for row, line in whole)
-
-
-def limits(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """`white noise: success has lost 5 points at 6.2 mm [5.1, 7.0]`: a sentence for each curve."""
-    said = []
-    for curve in data["curves"]:
-        row = next((row for row in curve["tolerances"] if row["tolerance_mm"] is None), {})
-        found = [(axis, row.get(axis)) for axis in AXES]
-        words = [f"{_limit(limit, 2)} {IN_WORDS[axis]}" for axis, limit in found if limit is not None]
-        if words:
-            said.append(f"{curve['name']}: success has lost {data['lost']:g} points at {', '.join(words)}")
-        if curve["note"]:
-            said.append(f"{curve['name']}: {curve['note']}")
-    return tuple(said)
-
-
-def _name(row: Row) -> str:
-    return row["name"] if row["group"] == row["name"] else f"{row['group']}, {row['name']}"
-
-
-def _tolerances(data: Mapping[str, Any]) -> tuple[Line, ...]:
+def _tolerances(data: Mapping[str, Any]) -> list[Line]:
     """Where success has lost its few points, in the columns of the errors."""
     lines = []
-    for curve in data["curves"]:
-        for row in curve["tolerances"]:
-            if row["tolerance_mm"] is not None:
-                continue
-            values = [NONE] * len(HEADS)
-            for axis, head, decimals in (("mm", "error, mm", 1), ("squared_error", "squared error, scaled", 2)):
-                if row[axis] is not None:
-                    values[HEADS.index(head)] = _limit(row[axis], decimals)
-            values[HEADS.index("closed loop, %")] = f"at {_plain(row['expert'] - data['lost'])}"
-            lines.append(Line(f"tolerance, {curve['name']}", tuple(values), "tolerance"))
-    return tuple(lines)
+    for curve, row in _primary(data):
+        values = dict.fromkeys(HEADS, NONE) | {"closed, %": _plain(row["expert"] - data["lost"])}
+        for axis, head, decimals in (("mm", "mm", 1), ("squared_error", "scaled", 2)):
+            if row[axis] is not None:
+                values[head] = _limit(row[axis], decimals)
+        lines.append(Line(curve["name"], tuple(values.values()), f"tolerance, {data['lost']:g} points lost"))
+    return lines
+
+
+def _headed(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """Before each group of several lines, one with its name."""
+    found: list[Line] = []
+    for line in lines:
+        if line.group != line.label and (not found or found[-1].group != line.group):
+            found.append(Line(line.group, ("",) * len(line.values), line.group))
+        found.append(line)
+    return tuple(found)
 
 
 def _limit(found: Row, decimals: int) -> str:
