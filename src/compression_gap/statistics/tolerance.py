@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
-from scipy.optimize import isotonic_regression
 
 from compression_gap.statistics.intervals import LEVEL
 
@@ -15,6 +14,7 @@ LOST = 5.0
 DRAWS = 2000
 FEWEST = 8
 """Initial states below which drawing them again says too little about others."""
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def tolerance(
             f"the reference succeeds in {measured[0]:.1f} %, so it cannot lose {lost:g} points: there is no tolerance"
         )
     fitted = falling(measured)
-    value = crossing(at, fitted, threshold)
+    value = float(crossing(at, fitted, np.array(threshold)))
     missed = f"success has not fallen by {lost:g} points at the largest distortion" if np.isinf(value) else ""
     found = None if np.isinf(value) else value
     count = outcomes.shape[1]
@@ -87,27 +87,45 @@ def tolerance(
         note = "; ".join(filter(None, [missed, few]))
         return Tolerance(found, None, None, lost, threshold, note), Falling(at, measured, fitted, None, None)
     again = 100 * _drawn_again(strata, draws) @ outcomes.T / count  # [draws, points]
-    fits = np.stack([falling(row) for row in again])
-    crossings = np.array([crossing(at, fit, row[0] - lost) for fit, row in zip(fits, again, strict=True)])
+    fits = falling(again)
+    crossings = crossing(at, fits, again[:, 0] - lost)
     ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
     low, high = (None if np.isinf(end) else float(end) for end in np.quantile(crossings, ends, method="inverted_cdf"))
     below, above = np.quantile(fits, ends, axis=0)
     return Tolerance(found, low, high, lost, threshold, missed), Falling(at, measured, fitted, below, above)
 
 
-def falling(success: Float[np.ndarray, " points"]) -> Float[np.ndarray, " points"]:
-    """The closest values, by least squares, that never rise from one to the next."""
-    return np.asarray(isotonic_regression(success, increasing=False).x)
+def falling(success: Float[np.ndarray, "*rows points"]) -> Float[np.ndarray, "*rows points"]:
+    """The closest values, by least squares, that never rise from one to the next: isotonic regression, row by row.
+
+    Point i is the smallest, over where a run begins at or before it, of the largest mean of a run that ends at or after
+    it (Robertson, Wright and Dykstra 1988, theorem 1.4.4).
+    """
+    points = success.shape[-1]
+    sums = np.concatenate([np.zeros_like(success[..., :1]), success.cumsum(axis=-1)], axis=-1)
+    first, last = np.arange(points)[:, None], np.arange(points)
+    length = np.maximum(last - first + 1, 1)
+    means = (sums[..., None, 1:] - sums[..., :-1, None]) / length  # [..., first, last]
+    means = np.where(last >= first, means, -np.inf)
+    largest = np.flip(np.maximum.accumulate(np.flip(means, -1), -1), -1)  # of runs that end at `last` or later
+    return np.diagonal(np.minimum.accumulate(largest, axis=-2), axis1=-2, axis2=-1).copy()
 
 
-def crossing(distortion: Float[np.ndarray, " points"], fitted: Float[np.ndarray, " points"], threshold: float) -> float:
-    """The largest distortion at which a falling curve is not below the threshold; inf if it is nowhere below."""
-    last = int(np.flatnonzero(fitted >= threshold - 1e-9)[-1])
-    if last + 1 == len(fitted):
-        return float("inf")
-    share = (fitted[last] - threshold) / (fitted[last] - fitted[last + 1])
-    here, there = float(distortion[last]), float(distortion[last + 1])
-    return share * there if here == 0 else here * (there / here) ** share
+def crossing(
+    distortion: Float[np.ndarray, " points"],
+    fitted: Float[np.ndarray, "*rows points"],
+    threshold: Float[np.ndarray, "*rows"],
+) -> Float[np.ndarray, "*rows"]:
+    """The largest distortion at which a falling curve is not below its threshold; inf if it is nowhere below."""
+    holds = fitted >= threshold[..., None] - ROUNDING
+    last = holds.sum(axis=-1) - 1
+    beyond = last + 1 == len(distortion)
+    after = np.minimum(last + 1, len(distortion) - 1)
+    high, low = (np.take_along_axis(fitted, n[..., None], axis=-1)[..., 0] for n in (last, after))
+    share = (high - threshold) / np.where(beyond, 1.0, high - low)
+    here, there = distortion[last], distortion[after]
+    between = np.exp((1 - share) * np.log(np.where(here > 0, here, 1.0)) + share * np.log(there))
+    return np.where(beyond, np.inf, np.where(here > 0, between, share * there))
 
 
 def _drawn_again(strata: Integer[np.ndarray, " episodes"], draws: int) -> Float[np.ndarray, "draws episodes"]:
