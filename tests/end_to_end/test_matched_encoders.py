@@ -15,7 +15,7 @@ from compression_gap.encoders.blind import Blind
 from compression_gap.encoders.paper import matched
 from compression_gap.measures.encoder_probe import Probing
 from compression_gap.pipeline.cell import Cell, Sight
-from compression_gap.pipeline.job import with_needs
+from compression_gap.pipeline.job import Job, with_needs
 from compression_gap.pipeline.jobs import SUMMARY, ActionDenoisers, EncoderQuality
 from compression_gap.pipeline.plan import evaluations, trained_agent
 from compression_gap.pipeline.worker import run_here
@@ -33,7 +33,7 @@ def test_matched_encoders_of_equal_weights_give_equal_results_to_the_last_bit(
         for name, spec in twins(tmp_path, training).items()
     ]
     agents = [trained_agent(cell) for cell in cells]
-    judged = [evaluations(cell, "greedy")[0] for cell in cells]
+    judged: list[Job] = [evaluations(cell, "greedy")[0] for cell in cells]
     assert agents[0].digest != agents[1].digest  # so nothing is shared but the demonstrations and their pictures
     for job in with_needs(judged):
         run_here(job, store, "cpu", lambda fraction, text: None)
@@ -51,7 +51,9 @@ def test_matched_encoders_of_equal_weights_are_measured_alike(tmp_path: Path):
     probing = Probing(steps=8, batch=32, seeds=(0,), width=16)
     actions = ActionDenoisers(agents[0].demonstrations, horizon=4, stride=8, probing=probing)
     blind = EncoderQuality(Blind(), None, (), actions)
-    jobs = [EncoderQuality(agent.agent.encoder, None, agent.features, actions, baseline=blind) for agent in agents]
+    jobs: list[Job] = [
+        EncoderQuality(agent.agent.encoder, None, agent.features, actions, baseline=blind) for agent in agents
+    ]
     for job in with_needs(jobs):
         run_here(job, store, "cpu", lambda fraction, text: None)
     told = [json.loads((store.folder(job) / SUMMARY).read_text()) for job in jobs]
