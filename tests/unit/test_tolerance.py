@@ -29,7 +29,7 @@ def test_a_crossing_lies_on_a_straight_line_over_the_logarithm():
     curves = [[100, 100, 90, 0], [100, 90, 50, 0], [100, 95, 95, 0], [100, 99, 98, 97]]
     found = crossing(at, np.array(curves, dtype=float), np.full(4, 95.0))
     assert found[0] == pytest.approx(2.0)
-    assert found[1] == pytest.approx(0.5), "before the first level, over the distortion itself"
+    assert found[1] == 0, "somewhere before the first level"
     assert found[2] == pytest.approx(4.0), "the last one that holds"
     assert found[3] == float("inf")
 
@@ -80,8 +80,15 @@ def test_it_is_read_below_the_reference_and_not_below_certainty():
 
 def test_where_success_never_falls_there_is_no_number_and_it_is_said():
     found, _ = tolerance(np.array([1.0, 2.0]), np.ones((2, 50), bool), np.ones(50, bool), np.zeros(50, dtype=np.int64))
-    assert (found.value, found.low, found.high) == (None, None, None)
-    assert found.note == "success has not fallen by 5 points at the largest distortion"
+    assert (found.value, found.where, found.low, found.high) == (None, "beyond", None, None)
+    assert found.note == "success has not lost 5 points at the largest distortion"
+
+
+def test_where_success_has_fallen_at_once_it_is_only_known_to_lie_below():
+    success = np.stack([np.arange(50) < 30, np.arange(50) < 20])
+    found, _ = tolerance(np.array([3.0, 9.0]), success, np.ones(50, bool), np.zeros(50, dtype=np.int64))
+    assert (found.value, found.where, found.low, found.high) == (None, "below", 0.0, 3.0)
+    assert found.note == "success has lost 5 points before the smallest distortion"
 
 
 def test_an_interval_may_be_open_above():

@@ -201,7 +201,11 @@ def _strata(rows: pl.DataFrame) -> np.ndarray:
 
 
 def _read(found: Tolerance, fit: Falling) -> dict[str, Any]:
-    return {**dataclasses.asdict(found), "largest": float(fit.distortion[-1])}
+    return {
+        **dataclasses.asdict(found),
+        "smallest": float(fit.distortion[1]),
+        "largest": float(fit.distortion[-1]),
+    }
 
 
 def _points(fit: Falling) -> list[dict[str, Any]]:

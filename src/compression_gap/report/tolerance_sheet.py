@@ -170,9 +170,10 @@ def _headed(lines: Sequence[Line]) -> tuple[Line, ...]:
 
 
 def _limit(found: Row, decimals: int) -> str:
-    """`6.2 [5.1, 7.0]`, or `> 39` where success has not fallen."""
+    """`6.2 [5.1, 7.0]`; `> 39` or `< 1.3` where success falls outside of what was replayed."""
     beyond = f"> {_plain(found['largest'], decimals)}"
-    value = beyond if found["value"] is None else _plain(found["value"], decimals)
+    outside = {"beyond": beyond, "below": f"< {_plain(found['smallest'], decimals)}"}
+    value = outside[found["where"]] if found["value"] is None else _plain(found["value"], decimals)
     if found["low"] is None:
         return value
     high = beyond if found["high"] is None else _plain(found["high"], decimals)

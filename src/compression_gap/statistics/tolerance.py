@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer
@@ -15,6 +16,11 @@ DRAWS = 2000
 FEWEST = 8
 """Initial states below which drawing them again says too little about others."""
 ROUNDING = 1e-9
+MISSED = {
+    "between": "",
+    "below": "success has lost {:g} points before the smallest distortion",
+    "beyond": "success has not lost {:g} points at the largest distortion",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +43,13 @@ class Tolerance:
     """The largest distortion at which the fit has lost no more than `lost` points, or the reason why there is none."""
 
     value: float | None
-    """None if the fit has not lost as much at the largest distortion; `note` says so."""
+    """None where it lies outside the levels; `where` and `note` say so."""
+    where: Literal["between", "below", "beyond"]
+    """Between the levels, or below the smallest, or beyond the largest."""
     low: float | None
-    """95 % for other initial states; None with `high` None too: no interval."""
+    """95 % for other initial states, 0 if that is below the smallest level; None with `high` None too: no interval."""
     high: float | None
-    """None with a `low`: beyond the largest distortion."""
+    """None with a `low`: beyond the largest level."""
     lost: float
     threshold: float
     """Success in points at which it is read: the reference's, less `lost`."""
@@ -60,8 +68,8 @@ def tolerance(
     """From one boolean per level and episode; column i is the same initial state everywhere, of the task `strata[i]`.
 
     The reference is what happens without distortion. The fit is isotonic; between its points success falls in a
-    straight line over the logarithm of the distortion (before the first level: over the distortion). The interval is a
-    percentile bootstrap over initial states within their tasks, in which the reference is drawn along with the levels.
+    straight line over the logarithm of the distortion. The interval is a percentile bootstrap over initial states
+    within their tasks, in which the reference is drawn along with the levels.
 
     Raises ValueError without a level, if a distortion is not positive and finite, or if the reference has no `lost`
     points to lose.
@@ -79,20 +87,23 @@ def tolerance(
         )
     fitted = falling(measured)
     value = float(crossing(at, fitted, np.array(threshold)))
-    missed = f"success has not fallen by {lost:g} points at the largest distortion" if np.isinf(value) else ""
-    found = None if np.isinf(value) else value
+    where: Literal["between", "below", "beyond"] = "below" if value == 0 else "beyond" if value == np.inf else "between"
+    found = value if where == "between" else None
+    missed = MISSED[where].format(lost)
     count = outcomes.shape[1]
     if count < FEWEST:
         few = f"no interval: {count} initial states, at least {FEWEST} are needed"
         note = "; ".join(filter(None, [missed, few]))
-        return Tolerance(found, None, None, lost, threshold, note), Falling(at, measured, fitted, None, None)
+        return Tolerance(found, where, None, None, lost, threshold, note), Falling(at, measured, fitted, None, None)
     again = 100 * _drawn_again(strata, draws) @ outcomes.T / count  # [draws, points]
     fits = falling(again)
     crossings = crossing(at, fits, again[:, 0] - lost)
     ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-    low, high = (None if np.isinf(end) else float(end) for end in np.quantile(crossings, ends, method="inverted_cdf"))
+    low = float(np.quantile(crossings, ends[0], method="inverted_cdf"))
+    high = float(np.quantile(np.maximum(crossings, at[1]), ends[1], method="inverted_cdf"))
+    interval = (None if low == np.inf else low, None if high == np.inf else high)
     below, above = np.quantile(fits, ends, axis=0)
-    return Tolerance(found, low, high, lost, threshold, missed), Falling(at, measured, fitted, below, above)
+    return Tolerance(found, where, *interval, lost, threshold, missed), Falling(at, measured, fitted, below, above)
 
 
 def falling(success: Float[np.ndarray, "*rows points"]) -> Float[np.ndarray, "*rows points"]:
@@ -116,16 +127,16 @@ def crossing(
     fitted: Float[np.ndarray, "*rows points"],
     threshold: Float[np.ndarray, "*rows"],
 ) -> Float[np.ndarray, "*rows"]:
-    """The largest distortion at which a falling curve is not below its threshold; inf if it is nowhere below."""
-    holds = fitted >= threshold[..., None] - ROUNDING
-    last = holds.sum(axis=-1) - 1
+    """The largest distortion at which a falling curve is not below its threshold: 0 if that is before the first level,
+    inf if it is nowhere below."""
+    last = (fitted >= threshold[..., None] - ROUNDING).sum(axis=-1) - 1
     beyond = last + 1 == len(distortion)
     after = np.minimum(last + 1, len(distortion) - 1)
     high, low = (np.take_along_axis(fitted, n[..., None], axis=-1)[..., 0] for n in (last, after))
     share = (high - threshold) / np.where(beyond, 1.0, high - low)
-    here, there = distortion[last], distortion[after]
-    between = np.exp((1 - share) * np.log(np.where(here > 0, here, 1.0)) + share * np.log(there))
-    return np.where(beyond, np.inf, np.where(here > 0, between, share * there))
+    here, there = distortion[np.maximum(last, 1)], distortion[after]
+    between = here * (there / here) ** share
+    return np.where(beyond, np.inf, np.where(last == 0, 0.0, between))
 
 
 def _drawn_again(strata: Integer[np.ndarray, " episodes"], draws: int) -> Float[np.ndarray, "draws episodes"]:
