@@ -47,9 +47,9 @@ NOTES = (
         "Open",
         "loop: the executed actions of demonstrations that nothing was fitted on, chunk by chunk through the code, "
         "from where each began; nobody looks, so errors add up. Success in % of those demonstrations that succeed "
-        "again without a code (plain, in the expert's line); the difference is over all of them, pair by pair. The "
-        "scripted expert's hand trembles, and codes are fitted on what it meant to do: the trembling that a code "
-        "smooths away is missing here. It understates what a code allows to a policy that looks.",
+        "again without a code (plain, in the expert's line); the difference is over all of them, pair by pair. It "
+        "understates what a code allows to a policy that looks. Codes are fitted on what the scripted expert meant to "
+        "do, and what it executes trembles.",
     ),
     (
         "Noise",
