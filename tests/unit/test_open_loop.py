@@ -13,7 +13,7 @@ from compression_gap.data.collect import collect
 from compression_gap.data.demos import Demos
 from compression_gap.measures.open_loop import OpenLoopDriver
 from compression_gap.measures.replay import ReplayDriver, through_code
-from compression_gap.pipeline.jobs import EPISODES, OpenLoop, TrainedTokenizer
+from compression_gap.pipeline.jobs import EPISODES, OpenLoop, Replay, TrainedTokenizer
 from compression_gap.pipeline.plan import demonstrations
 from compression_gap.rollout import Rollouts, roll_out
 from compression_gap.shapes import ChunkShape
@@ -95,6 +95,10 @@ def test_the_arm_alone_goes_through_the_code():
         np.testing.assert_array_equal(whole, coded)
         np.testing.assert_array_equal(arm[..., :6], coded[..., :6])
         np.testing.assert_array_equal(arm[..., 6], chunk[..., 6])
+
+
+def test_replays_of_whole_codes_keep_the_names_that_they_had():
+    assert Replay(Tabletop(), None, 8, Rollouts("test", episodes=100, execute=4)).digest == "60973824d71d80c76b60"
 
 
 def test_the_job_replays_the_successes_among_the_attempts(tmp_path: Path):

@@ -252,6 +252,13 @@ def test_a_suite_without_a_curve_is_still_a_page(measured: Answer):
     assert "white noise: the reference fails" in page
 
 
+def test_chunks_that_a_code_cannot_read_are_told(measured: Answer):
+    row = {**rows_of(measured, OAT)[0], "group": "picky", "lost": 3}
+    said = limits({**measured.data, "rows": [row]})
+    assert any(words.startswith(f"picky, 1 token: 3 of {row['chunks']} chunks cannot be written") for words in said)
+    assert not [words for words in limits(measured.data) if "cannot be written" in words]
+
+
 def test_an_expert_that_always_fails_has_no_tolerance(measured: Answer):
     spec = replace(Tabletop(image_size=16), tolerance_mm=0.0)
     rows = pl.DataFrame({"success": [False] * 9, "error_mm": [1.0] * 9, "task": [0] * 9})

@@ -99,7 +99,7 @@ def _lead(data: Mapping[str, Any]) -> str:
 
 def _notes(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     said = _undetermined(data)
-    return [*NOTES, *([("Not determined", "; ".join(said) + ".")] if said else [])]
+    return [*NOTES, *([("Not determined or left out", "; ".join(said) + ".")] if said else [])]
 
 
 def in_short(rows: Sequence[Row]) -> tuple[Line, ...]:
@@ -119,8 +119,14 @@ def limits(data: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _undetermined(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """Why a tolerance or its interval is not there."""
-    said = [f"{curve['name']}: {curve['note']}" for curve in data["curves"] if curve["note"]]
+    """Why a tolerance or its interval is not there, and which chunks are left out."""
+    lost = [row for row in data["rows"] if row.get("lost") and "open_loop" in row]
+    said = [
+        f"{row['group']}, {row['name']}: {row['lost']} of {row['chunks']} chunks cannot be written or read, and are "
+        "left out of its errors"
+        for row in lost
+    ]
+    said += [f"{curve['name']}: {curve['note']}" for curve in data["curves"] if curve["note"]]
     for curve, row in _primary(data):
         said += [f"{curve['name']}: {row[axis]['note']}" for axis in AXES if row[axis] and row[axis]["note"]]
     return tuple(dict.fromkeys(said))

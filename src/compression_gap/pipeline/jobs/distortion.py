@@ -110,9 +110,9 @@ class CodeDistortion(Job, kind="code_distortion", version=1):
             chunk, decoded = held[written.rows.numpy()][kept], told.chunk.numpy()[kept].astype(np.float64)
             nominal = tokenizer.nominal_bits * (1 if cut is None else cut / tokenizer.max_tokens)
             rate = {"tokens": float(length.double().mean()), "nominal_bits": nominal}
-            lost = {"lost": len(held) - len(chunk)}
+            lost = {"chunks": len(held), "lost": len(held) - len(chunk)}
             prefixes.append({**rate, **executed_distortion(chunk.astype(np.float64), decoded, scale, legend), **lost})
-        write_json(context.folder / SUMMARY, {"chunks": len(held), "prefixes": prefixes})
+        write_json(context.folder / SUMMARY, {"prefixes": prefixes})
 
 
 @dataclass(frozen=True)
