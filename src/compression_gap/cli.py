@@ -210,8 +210,8 @@ def arguments() -> argparse.ArgumentParser:
     tolerance = command("tolerance", text)
     selecting(tolerance, episodes=300)
     workers(tolerance)
-    text = "initial states a task of every replay, and demonstrations replayed open loop (default: 50)"
-    tolerance.add_argument("--rollouts", type=count, default=50, metavar="N", help=text)
+    text = "initial states a task of every replay, and demonstrations replayed open loop (default: 15)"
+    tolerance.add_argument("--rollouts", type=count, default=15, metavar="N", help=text)
     text = "set of initial states of the replays (default: test)"
     tolerance.add_argument("--protocol", metavar="NAME", help=text, default="test")
     text = "actions of a chunk between looks (default: 8, or all if fewer)"
