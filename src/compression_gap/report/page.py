@@ -8,7 +8,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from compression_gap.report import paper, words
+from compression_gap.report import bottleneck, numerals, paper, words
 from compression_gap.report.content import ReportContent
 from compression_gap.report.figures import figures
 
@@ -25,14 +25,15 @@ def render(content: ReportContent) -> str:
         about=words.about,
         along_the_encoders=words.along_the_encoders,
         verdicts=[(row, words.verdict(content, row)) for row in content.interactions],
+        bottleneck=bottleneck,
         paper=paper,
         intervals=words.intervals(content),
-        range=words.interval,
+        range=numerals.interval,
         unbroken=_unbroken,
-        signed=words.signed,
+        signed=numerals.signed,
         plain=_plain,
-        bounded=words.bounded,
-        count=words.count,
+        bounded=numerals.bounded,
+        count=numerals.count,
         duration=_duration,
     )
 
@@ -43,7 +44,7 @@ def _unbroken(text: str) -> str:
 
 
 def _plain(value: float, decimals: int = 0) -> str:
-    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", words.MINUS)
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", numerals.MINUS)
 
 
 def _duration(seconds: float) -> str:

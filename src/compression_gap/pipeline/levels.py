@@ -1,0 +1,27 @@
+"""Numbers of the statistics as a report holds them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compression_gap import statistics
+from compression_gap.pipeline.cell import Grid, Method
+from compression_gap.policies.base import Decoding
+from compression_gap.report.measured import Measured
+from compression_gap.statistics import Estimate, Outcomes
+
+
+def measured(estimate: Estimate, kind: Any = "estimate") -> Measured:
+    """An estimate with what it speaks about."""
+    return Measured(estimate.value, estimate.low, estimate.high, over=estimate.scope, kind=kind)
+
+
+def level(grid: Grid, outcomes: Outcomes, kind: Any = "estimate") -> Measured:
+    """Success with its interval over training seeds; a grid of one seed can speak about its checkpoints only."""
+    of = statistics.wilson if len(grid.seeds) == 1 and outcomes.trained else statistics.cell
+    return measured(of(outcomes), kind)
+
+
+def told(method: Method, decoding: Decoding) -> str:
+    """The decoding as tables tell it: a continuous method has none."""
+    return decoding if method.tokenizer is not None else ""
