@@ -137,7 +137,7 @@ def _gradients(content: ReportContent) -> list[dict[str, Any]]:
 
 
 def _ladder(content: ReportContent, row: Ladder) -> dict[str, Any]:
-    found = row.bottleneck
+    found, told = row.bottleneck, bottleneck.no_verdict(content, row) is None
     return {
         "method": row.arm,
         "encoder": row.encoder,
@@ -145,8 +145,8 @@ def _ladder(content: ReportContent, row: Ladder) -> dict[str, Any]:
         **{field: _interval(getattr(row, field)) for _, field in bottleneck.LOSSES},
         "over": row.policy_loss.over,
         "label": bottleneck.label(content, row),
-        "probability": found.probability,
-        "largest": dict(found.largest),
+        "probability": found.probability if told else None,
+        "largest": dict(found.largest) if told else None,
         "delta": found.delta,
         "reason": found.reason,
         "seeds_needed": found.seeds_needed,
