@@ -59,7 +59,7 @@ def test_one_seed_has_a_slope_and_no_interval():
 
 @pytest.mark.parametrize("quality", [[1.0, 2.0], [1.0, 1.0, 1.0], [1.0, 2.0, np.inf]])
 def test_what_is_no_trend_is_refused(quality: list[float]):
-    with pytest.raises(ValueError, match=r"at least 3 encoders of different, finite quality, got \["):
+    with pytest.raises(ValueError, match=r"at least 3 rungs of different, finite quality or size, got \["):
         trend(STEEP[: len(quality)], quality)
 
 

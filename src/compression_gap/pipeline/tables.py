@@ -12,6 +12,7 @@ import polars as pl
 
 from compression_gap import statistics
 from compression_gap.pipeline.cell import Cell, Grid, Method
+from compression_gap.pipeline.codebooks import codebook_sizes
 from compression_gap.pipeline.job import with_needs
 from compression_gap.pipeline.jobs import PoseError
 from compression_gap.pipeline.plan import (
@@ -22,11 +23,11 @@ from compression_gap.pipeline.plan import (
     token_bits,
     trained_encoder,
 )
-from compression_gap.pipeline.results import Results, success
+from compression_gap.pipeline.results import Results, measured, success
 from compression_gap.policies.base import Decoding
 from compression_gap.report import content
 from compression_gap.report.content import Convergence, Measured, ReportContent
-from compression_gap.statistics import Estimate, Outcomes, Unit
+from compression_gap.statistics import Outcomes, Unit
 from compression_gap.store import Store
 from compression_gap.training import CURVE
 
@@ -60,6 +61,7 @@ class Tables:
             blind=tuple(cell for cell in cells if cell.encoder in blind),
             interactions=tuple(self._interactions()),
             gradients=tuple(self._gradients()),
+            codebook_sizes=tuple(codebook_sizes(self.results)),
             ladders=tuple(self._ladders()),
             tokenizers=tuple(self._tokenizers()),
             encoders=tuple(self._encoders),
@@ -305,8 +307,3 @@ RESEEDING = (
     content.Reseeding("pretrained encoders", by_seed=False, note="intervals hold for these encoders"),
     content.Reseeding("initial states of the rollouts", by_seed=False, note="shared by all cells, paired by hash"),
 )
-
-
-def measured(estimate: Estimate, kind: Any = "estimate") -> Measured:
-    """An estimate of the statistics as the report holds it."""
-    return Measured(estimate.value, estimate.low, estimate.high, over=estimate.scope, kind=kind)

@@ -12,28 +12,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from compression_gap.report.codebooks import CodebookSize
+from compression_gap.report.measured import Curve, Measured, arm_name
+
 RANKS = ("continuous_rank_p", "discrete_rank_p")
 Convergence = Literal["converged", "undertrained", "overfitted", "not measured"]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A number that says what it is."""
-
-    value: float
-    """The point estimate, or the bound."""
-    low: float | None = None
-    """Lower end of the 95 % interval; None when there is none, as with a single seed."""
-    high: float | None = None
-    """Upper end of the 95 % interval."""
-    over: str = "new training seeds"
-    """What the interval speaks about: `new training seeds`, `these checkpoints only`, `frames`, ..."""
-    kind: Literal["estimate", "upper bound", "lower bound", "reference"] = "estimate"
-    """A reference may be passed: codebook replay is no ceiling on what a policy can do with that codebook."""
-
-
-Curve = tuple[Measured, ...]
-"""One number along the tolerances."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +203,8 @@ class ReportContent:
     interactions: tuple[Interaction, ...]
     """The primary one first: the answer leads with it."""
     gradients: tuple[Gradient, ...] = ()
+    codebook_sizes: tuple[CodebookSize, ...] = ()
+    """The primary one first: where there is one, the answer leads with it."""
     ladders: tuple[Ladder, ...] = ()
     tokenizers: tuple[TokenizerRow, ...] = ()
     encoders: tuple[EncoderRow, ...] = ()
@@ -256,6 +241,8 @@ class ReportContent:
         for row in self.gradients:
             for field in ("continuous_slope", "discrete_slope", "points", "log_odds", *RANKS):
                 curves.append((f"{field} of the gradient of {row.arm}", getattr(row, field)))
+        for row in self.codebook_sizes:
+            curves += row.curves
         return curves + [(f"replay of {row.name}", row.replay) for row in self.tokenizers if row.replay]
 
     @property
@@ -280,11 +267,6 @@ class ReportContent:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; a number that does not exist (NaN, infinity) becomes null."""
         return _plain(dataclasses.asdict(self))
-
-
-def arm_name(method: str, decoding: str) -> str:
-    """`OAT 8x1000 (greedy)`; a continuous method has no decoding and keeps its name."""
-    return f"{method} ({decoding})" if decoding else method
 
 
 def _plain(value: Any) -> Any:

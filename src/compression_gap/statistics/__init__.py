@@ -4,10 +4,11 @@ from compression_gap.statistics.interaction import Gap, GapCurve, Verdict, gap
 from compression_gap.statistics.intervals import Estimate, cell, contrast, gain, paired, wilson
 from compression_gap.statistics.outcomes import Outcomes, Unit
 from compression_gap.statistics.power import power, seeds_needed
-from compression_gap.statistics.trend import Trend, trend, trend_gap
+from compression_gap.statistics.trend import GainTrend, Trend, gain_trend, trend, trend_gap
 
 __all__ = [
     "Estimate",
+    "GainTrend",
     "Gap",
     "GapCurve",
     "Outcomes",
@@ -17,6 +18,7 @@ __all__ = [
     "cell",
     "contrast",
     "gain",
+    "gain_trend",
     "gap",
     "paired",
     "power",
