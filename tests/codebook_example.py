@@ -94,7 +94,7 @@ def _tuples(seeds: np.ndarray) -> tuple[tuple[float, ...], ...]:
 
 def _size(success: dict[tuple[str, str], np.ndarray], best: str) -> CodebookSize:
     gains = [success[name, best] - success[name, "weak"] for name in BITS]
-    replays = [np.minimum(100.0, np.array(TOLERANCES) / 6 * replay) for replay in REPLAY]
+    replays = [np.minimum(100.0, np.array(TOLERANCES) / TOLERANCES[PRIMARY] * replay) for replay in REPLAY]
     books = tuple(
         Codebook(
             name,

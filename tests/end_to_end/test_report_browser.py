@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from browser import DARK, LIGHT, look
+from codebook_example import codebooks
+from compression_gap.report.content import ReportContent
 from compression_gap.report.page import render
 from report_example import example, success_only
 
@@ -37,8 +40,11 @@ def test_the_page_opens_without_a_word_on_the_console_in_both_colour_schemes(sch
 
 
 @pytest.mark.parametrize("scheme", [LIGHT, DARK])
-def test_everything_can_be_read_and_a_phone_need_not_scroll_sideways(scheme: int, tmp_path: Path) -> None:
-    page = render(success_only()).replace("</body>", MEASURE + "</body>")
+@pytest.mark.parametrize("content", [success_only, codebooks])
+def test_everything_can_be_read_and_a_phone_need_not_scroll_sideways(
+    content: Callable[[], ReportContent], scheme: int, tmp_path: Path
+) -> None:
+    page = render(content()).replace("</body>", MEASURE + "</body>")
     phone = f'<meta name="color-scheme" content="light dark"><iframe width="360" srcdoc="{html.escape(page)}"></iframe>'
     (line,) = look(phone, tmp_path, scheme=scheme).console
     found = re.search(r"text (\S+) drawn (\S+) lines (\S+) wide (\d+) of (\d+)", line)

@@ -14,6 +14,7 @@ Label = Literal["resolved", "reversed", "not resolved", "undertrained", "overfit
 
 MINUS, ARROW = "\N{MINUS SIGN}", "\N{RIGHTWARDS ARROW}"
 SMOKE_TEST_SEEDS = 2
+NOISE = 9  # decimals behind which a number is nothing but rounding
 UNCONVERGED: tuple[Literal["undertrained", "overfitted", "not measured"], ...] = (
     "undertrained",
     "overfitted",
@@ -97,8 +98,9 @@ def codebook_verdict(content: ReportContent, row: CodebookSize) -> Verdict:
     if (reasons := _reasons(cells)) is not None:
         return Verdict(reasons[0], seeds, tuple(_unconverged(*reasons)))
     decisive = row.slope("nominal bits").at(at, row.units(at)[0])
-    evidence = decisive is not None and seeds > SMOKE_TEST_SEEDS
-    return Verdict(sign(decisive) if evidence else "not resolved", seeds)
+    if decisive is None or seeds <= SMOKE_TEST_SEEDS:
+        return Verdict("not resolved", seeds)
+    return Verdict(sign(decisive), seeds)
 
 
 def along_the_codebooks(content: ReportContent, row: CodebookSize) -> tuple[str, ...]:
@@ -260,6 +262,7 @@ def count(number: int, noun: str) -> str:
 
 def signed(value: float, decimals: int = 0) -> str:
     """`+31` with a true minus sign; a small value keeps a decimal, so that an interval never seems to touch zero."""
+    value = round(value, NOISE)
     if 0 < abs(value) < 10.0**-decimals:
         decimals += 1
     text = f"{abs(value):.{decimals}f}"

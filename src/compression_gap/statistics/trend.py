@@ -73,7 +73,7 @@ def gain_trend(
     """How much more the better encoder buys a larger code: `weak`, `strong` and `size` by code, in any order.
 
     The gains are strong minus weak, so their slope is the strong cells' minus the weak cells', and its interval Welch's
-    over training seeds. `size` is taken as exact: an error in it makes slopes too small, and is not in the interval.
+    over training seeds. `size` is taken as exact: an error in it tends to flatten the slope and is not in the interval.
     Raises ValueError with fewer than three codes, or if all have one size.
     """
     points, log_odds = (trend_gap(strong, weak, size, unit=unit, level=level) for unit in UNITS)
