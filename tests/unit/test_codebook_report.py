@@ -111,7 +111,7 @@ def test_a_cell_at_the_ceiling_makes_the_log_odds_decide():
     content = with_flag(with_slope(codebooks(), -0.21, -0.37, -0.05), "ceiling")
     first, points, *_ = said(content)
     assert first.startswith("Over 5 codebooks a larger one brings on the whole a larger gain")  # its log-odds rise
-    assert re.search(r": at 8 mm \+0\.0\d+ \[0\.\d+, 0\.\d+\] for every nominal bit", first)
+    assert re.search(r": at 8 mm in log-odds \+0\.0\d+ \[0\.\d+, 0\.\d+\] for every nominal bit", first)
     assert points == (
         "A cell is at the ceiling, where points mislead: in points it is "
         f"{MINUS}0.21 points [{MINUS}0.37, {MINUS}0.05] for every nominal bit."

@@ -117,14 +117,15 @@ def along_the_codebooks(content: ReportContent, row: CodebookSize) -> tuple[str,
     if found.reasons:
         claim = f"no verdict on whether {over} larger {gain}, because {' and '.join(found.reasons)}; as measured"
     where = f"at {content.columns[at]} " if content.tolerances_mm else ""
+    scale = "in log-odds " if flag else ""
     lead = f"A cell is at the {flag}, where points mislead: in points" if flag else "In log-odds"
     others = [part for part in row.slopes if part is not nominal]
     known = " and ".join(_slope(part, at, unit) for part in others if part.at(at, unit) is not None)
     unknown = " and ".join(part.size for part in others if part.at(at, unit) is None)
     return (
-        f"{claim[0].upper()}{claim[1:]}: {where}{_slope(nominal, at, unit)} from {row.arms[0]} to {row.arms[-1]}.",
+        f"{claim[0].upper()}{claim[1:]}: {where}{scale}{_slope(nominal, at, unit)} from {row.arms[0]} to {row.arms[-1]}.",
         f"{lead} it is {_slope(nominal, at, other)}.",
-        *([f"By other measures of their size it is {known}."] if known else []),
+        *([f"By other measures of their size it is {scale}{known}."] if known else []),
         *([f"In {unknown} they do not differ beyond the intervals: there is no slope."] if unknown else []),
     )
 
