@@ -122,8 +122,9 @@ def along_the_codebooks(content: ReportContent, row: CodebookSize) -> tuple[str,
     others = [part for part in row.slopes if part is not nominal]
     known = " and ".join(_slope(part, at, unit) for part in others if part.at(at, unit) is not None)
     unknown = " and ".join(part.size for part in others if part.at(at, unit) is None)
+    slope = f"{where}{scale}{_slope(nominal, at, unit)} from {row.arms[0]} to {row.arms[-1]}"
     return (
-        f"{claim[0].upper()}{claim[1:]}: {where}{scale}{_slope(nominal, at, unit)} from {row.arms[0]} to {row.arms[-1]}.",
+        f"{claim[0].upper()}{claim[1:]}: {slope}.",
         f"{lead} it is {_slope(nominal, at, other)}.",
         *([f"By other measures of their size it is {scale}{known}."] if known else []),
         *([f"In {unknown} they do not differ beyond the intervals: there is no slope."] if unknown else []),
