@@ -146,6 +146,8 @@ def test_an_interval_that_excludes_zero_never_seems_to_touch_it() -> None:
     assert numerals.points(Measured(6.0, 0.3, 12.0)) == "+6 [0.3, 12]"
     assert numerals.points(Measured(-6.0, -12.0, -0.3)) == "\N{MINUS SIGN}6 [\N{MINUS SIGN}12, \N{MINUS SIGN}0.3]"
     assert numerals.percent(Measured(97.0, 89.0, 105.0)) == "97 [89, 100]"
+    assert numerals.log_odds(Measured(0.4, 0.004, 0.8)) == "+0.40 [0.004, 0.80]"
+    assert numerals.log_odds(Measured(-1e-17, -1.0, 1.0)) == "+0.00 [\N{MINUS SIGN}1.00, 1.00]"
 
 
 def test_content_refuses_curves_that_do_not_fit_the_tolerances() -> None:

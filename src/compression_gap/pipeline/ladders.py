@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from compression_gap import statistics
 from compression_gap.pipeline.cell import Cell, Grid, Sight
-from compression_gap.pipeline.levels import level, measured, told
+from compression_gap.pipeline.levels import level, told
 from compression_gap.pipeline.plan import arms
-from compression_gap.pipeline.results import Results
+from compression_gap.pipeline.results import Results, measured
 from compression_gap.report.ladder import Bottleneck, Ladder
 from compression_gap.report.measured import Measured
 from compression_gap.statistics import Loss

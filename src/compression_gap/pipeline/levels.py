@@ -6,14 +6,10 @@ from typing import Any
 
 from compression_gap import statistics
 from compression_gap.pipeline.cell import Grid, Method
+from compression_gap.pipeline.results import measured
 from compression_gap.policies.base import Decoding
 from compression_gap.report.measured import Measured
-from compression_gap.statistics import Estimate, Outcomes
-
-
-def measured(estimate: Estimate, kind: Any = "estimate") -> Measured:
-    """An estimate with what it speaks about."""
-    return Measured(estimate.value, estimate.low, estimate.high, over=estimate.scope, kind=kind)
+from compression_gap.statistics import Outcomes
 
 
 def level(grid: Grid, outcomes: Outcomes, kind: Any = "estimate") -> Measured:

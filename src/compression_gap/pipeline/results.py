@@ -15,7 +15,8 @@ from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.jobs import EPISODES, SUMMARY, Evaluation, Replay
 from compression_gap.pipeline.plan import evaluations, expert, replays
 from compression_gap.policies.base import Decoding
-from compression_gap.statistics import Outcomes, Rung
+from compression_gap.report.measured import Measured
+from compression_gap.statistics import Estimate, Outcomes, Rung
 from compression_gap.store import Store
 
 Judging = tuple[Evaluation, ...] | tuple[Replay, ...]
@@ -92,3 +93,8 @@ class Results:
 def success(rows: pl.DataFrame, tolerance: float | None) -> np.ndarray:
     """Which episodes succeeded, at a tolerance in mm where the suite has them."""
     return rows["success"].to_numpy() if tolerance is None else rows["error_mm"].to_numpy() <= tolerance
+
+
+def measured(estimate: Estimate, kind: Any = "estimate") -> Measured:
+    """An estimate of the statistics as the report holds it."""
+    return Measured(estimate.value, estimate.low, estimate.high, over=estimate.scope, kind=kind)

@@ -11,10 +11,11 @@ import polars as pl
 
 from compression_gap import statistics
 from compression_gap.pipeline.cell import Cell, Grid, Method
+from compression_gap.pipeline.codebooks import codebook_sizes
 from compression_gap.pipeline.job import with_needs
 from compression_gap.pipeline.jobs import PoseError
 from compression_gap.pipeline.ladders import ladders
-from compression_gap.pipeline.levels import level, measured, told
+from compression_gap.pipeline.levels import level, told
 from compression_gap.pipeline.plan import (
     arms,
     doubling,
@@ -22,7 +23,7 @@ from compression_gap.pipeline.plan import (
     token_bits,
     trained_encoder,
 )
-from compression_gap.pipeline.results import Results, success
+from compression_gap.pipeline.results import Results, measured, success
 from compression_gap.policies.base import Decoding
 from compression_gap.report import content
 from compression_gap.report.content import Convergence, Measured, ReportContent
@@ -60,6 +61,7 @@ class Tables:
             blind=tuple(cell for cell in cells if cell.encoder in blind),
             interactions=tuple(self._interactions()),
             gradients=tuple(self._gradients()),
+            codebook_sizes=tuple(codebook_sizes(self.results)),
             ladders=tuple(ladders(grid, self.results)),
             tokenizers=tuple(self._tokenizers()),
             encoders=tuple(self._encoders),

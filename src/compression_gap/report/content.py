@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from compression_gap.report.codebooks import CodebookSize
 from compression_gap.report.ladder import Ladder
 from compression_gap.report.measured import Curve, Measured, arm_name
 
@@ -183,6 +184,8 @@ class ReportContent:
     interactions: tuple[Interaction, ...]
     """The primary one first: the answer leads with it."""
     gradients: tuple[Gradient, ...] = ()
+    codebook_sizes: tuple[CodebookSize, ...] = ()
+    """The primary one first: where there is one, the answer leads with it."""
     ladders: tuple[Ladder, ...] = ()
     tokenizers: tuple[TokenizerRow, ...] = ()
     encoders: tuple[EncoderRow, ...] = ()
@@ -219,6 +222,8 @@ class ReportContent:
         for row in self.gradients:
             for field in ("continuous_slope", "discrete_slope", "points", "log_odds", *RANKS):
                 curves.append((f"{field} of the gradient of {row.arm}", getattr(row, field)))
+        for row in self.codebook_sizes:
+            curves += row.curves
         return curves + [(f"replay of {row.name}", row.replay) for row in self.tokenizers if row.replay]
 
     @property

@@ -1,4 +1,4 @@
-"""A number of a report, with what it says of itself."""
+"""A number of a report that says what it is."""
 
 from __future__ import annotations
 

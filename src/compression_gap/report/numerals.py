@@ -7,6 +7,7 @@ from dataclasses import replace
 from compression_gap.report.measured import Measured
 
 MINUS, ARROW = "\N{MINUS SIGN}", "\N{RIGHTWARDS ARROW}"
+NOISE = 9  # decimals behind which a number is nothing but rounding
 
 
 def count(number: int, noun: str) -> str:
@@ -16,8 +17,9 @@ def count(number: int, noun: str) -> str:
 
 def signed(value: float, decimals: int = 0) -> str:
     """`+31` with a true minus sign; a small value keeps a decimal, so that an interval never seems to touch zero."""
-    if decimals == 0 and 0 < abs(value) < 1:
-        decimals = 1
+    value = round(value, NOISE)
+    if 0 < abs(value) < 10.0**-decimals:
+        decimals += 1
     text = f"{abs(value):.{decimals}f}"
     return ("+" if value >= 0 else MINUS) + text
 

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from compression_gap.report import bottleneck, words
+from compression_gap.report.codebooks import CodebookSize
 from compression_gap.report.content import Cell, ReportContent
 from compression_gap.report.ladder import Ladder
 from compression_gap.report.measured import Measured
@@ -26,6 +27,7 @@ def show(content: ReportContent, console: Console) -> None:
     legend = "".join(f"; {LEGEND[label]}" for label in labels if label in LEGEND)
     paragraphs = [
         words.cautions(content),
+        *(words.along_the_codebooks(content, row) for row in content.codebook_sizes),
         *(words.about(content, row) for row in content.interactions),
         *(words.along_the_encoders(content, row) for row in content.gradients),
         bottleneck.primary(content),
@@ -55,6 +57,7 @@ def summary(content: ReportContent, report: str) -> dict[str, Any]:
         "interaction": _interactions(content),
         "gradient": _gradients(content),
         "ladder": [_ladder(content, row) for row in content.ladders],
+        "codebook_size": [_codebook_size(content, row) for row in content.codebook_sizes],
         "cells": [_cell(content, cell) for cell in content.cells + content.blind],
     }
 
@@ -155,6 +158,44 @@ def _ladder(content: ReportContent, row: Ladder) -> dict[str, Any]:
     }
 
 
+def _codebook_size(content: ReportContent, row: CodebookSize) -> dict[str, Any]:
+    tolerances = content.tolerances_mm or (None,)
+    return {
+        "from": row.encoder_from,
+        "to": row.encoder_to,
+        "verdict": words.codebook_verdict(content, row).label,
+        "codebooks": [
+            {
+                "method": arm,
+                "nominal_bits": book.nominal_bits,
+                "realised_bits_at_most": book.realised_bits.value,
+                "gain": [
+                    {
+                        "tolerance_mm": tolerance,
+                        "points": _interval(book.gain[at]),
+                        "log_odds": _interval(book.log_odds[at]),
+                        "replay_percent": _interval(book.replay[at]),
+                        "flag": book.flags[at],
+                    }
+                    for at, tolerance in enumerate(tolerances)
+                ],
+            }
+            for arm, book in zip(row.arms, row.codebooks, strict=True)
+        ],
+        "slopes": [
+            {
+                "on": part.size,
+                "tolerance_mm": tolerance,
+                "primary": at == content.primary,
+                "points": _if_any(part.points[at]),
+                "log_odds": _if_any(part.log_odds[at]),
+            }
+            for part in row.slopes
+            for at, tolerance in enumerate(tolerances)
+        ],
+    }
+
+
 def _cell(content: ReportContent, cell: Cell) -> dict[str, Any]:
     pairs = zip(content.tolerances_mm or (None,), cell.success, strict=True)
     return {
@@ -169,6 +210,10 @@ def _cell(content: ReportContent, cell: Cell) -> dict[str, Any]:
             for tolerance, number in pairs
         ],
     }
+
+
+def _if_any(number: Measured | None) -> dict[str, float | None] | None:
+    return None if number is None else _interval(number)
 
 
 def _interval(number: Measured) -> dict[str, float | None]:

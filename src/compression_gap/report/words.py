@@ -8,10 +8,11 @@ from itertools import groupby
 from typing import Literal
 
 from compression_gap.report import bottleneck
+from compression_gap.report.codebooks import DECIMALS, PER, CodebookSize, GainSlope, Unit
 from compression_gap.report.content import Cell, Gradient, Interaction, ReportContent
 from compression_gap.report.convergence import forbidden
 from compression_gap.report.measured import Measured
-from compression_gap.report.numerals import ARROW, count, log_odds, points
+from compression_gap.report.numerals import ARROW, count, interval, log_odds, points, signed
 
 Label = Literal["resolved", "reversed", "not resolved", "undertrained", "overfitted", "not measured", "incomplete"]
 
@@ -64,9 +65,10 @@ def sign(number: Measured) -> Literal["resolved", "reversed", "not resolved"]:
 
 def answer(content: ReportContent) -> tuple[str, ...]:
     """The report's first sentences. What forbids a verdict comes before the numbers that it forbids to read."""
+    sizes = (sentence for row in content.codebook_sizes for sentence in along_the_codebooks(content, row))
     gaps = (sentence for row in content.interactions for sentence in about(content, row))
     gradients = (sentence for row in content.gradients for sentence in along_the_encoders(content, row))
-    return (*cautions(content), *gaps, *gradients, *bottleneck.primary(content))
+    return (*cautions(content), *sizes, *gaps, *gradients, *bottleneck.primary(content))
 
 
 def along_the_encoders(content: ReportContent, row: Gradient) -> tuple[str, ...]:
@@ -82,6 +84,59 @@ def along_the_encoders(content: ReportContent, row: Gradient) -> tuple[str, ...]
     seeds = count(min(len(cell.per_seed) for cell in cells), "seed")
     told = {"resolved": "resolved", "reversed": "resolved, reversed"}.get(sign(row.points[at]), "not resolved")
     return (f"{lead} {slopes}, {told} with {seeds}.",)
+
+
+def codebook_verdict(content: ReportContent, row: CodebookSize) -> Verdict:
+    """Whether a larger codebook brings a larger encoder gain: reads the slope on nominal bits at the primary tolerance,
+    unless a cell is not converged or is missing."""
+    at, names = content.primary, (row.encoder_from, row.encoder_to)
+    cells = [cell for arm in row.arms for name in names if (cell := content.cell(arm, name)) is not None]
+    seeds = min((len(cell.per_seed) for cell in cells), default=0)
+    if len(cells) < len(names) * len(row.arms):
+        return Verdict("incomplete", seeds, ("cells of these codebooks are missing",))
+    if (found := forbidden(cells)) is not None:
+        return Verdict(found.label, seeds, found.reasons)
+    decisive = row.slope("nominal bits").at(at, row.units(at)[0])
+    if decisive is None or seeds <= SMOKE_TEST_SEEDS:
+        return Verdict("not resolved", seeds)
+    return Verdict(sign(decisive), seeds)
+
+
+def along_the_codebooks(content: ReportContent, row: CodebookSize) -> tuple[str, ...]:
+    """What may be said about how the gain of one encoder upgrade follows the codebook, at the primary tolerance: a
+    claim about its nominal bits, the same in the other unit, and the slopes on the other measures of its size."""
+    at, found = content.primary, codebook_verdict(content, row)
+    (unit, other), flag, seeds = row.units(at), row.flag(at), count(found.seeds, "seed")
+    gain, nominal = f"gain from {row.upgrade}", row.slope("nominal bits")
+    over = f"over {count(len(row.arms), 'codebook')} a larger one brings on the whole a"
+    claim = {
+        "resolved": f"{over} larger {gain}, resolved with {seeds}",
+        "reversed": f"{over} smaller {gain}, resolved with {seeds}",
+    }.get(found.label, f"whether {over} larger {gain} is not resolved with {seeds}")
+    if found.reasons:
+        claim = f"no verdict on whether {over} larger {gain}, because {' and '.join(found.reasons)}; as measured"
+    where = f"at {content.columns[at]} " if content.tolerances_mm else ""
+    scale = "in log-odds " if flag else ""
+    lead = f"A cell is at the {flag}, where points mislead: in points" if flag else "In log-odds"
+    others = [part for part in row.slopes if part is not nominal]
+    known = " and ".join(_slope(part, at, unit) for part in others if part.at(at, unit) is not None)
+    unknown = " and ".join(part.size for part in others if part.at(at, unit) is None)
+    slope = f"{where}{scale}{_slope(nominal, at, unit)} from {row.arms[0]} to {row.arms[-1]}"
+    return (
+        f"{claim[0].upper()}{claim[1:]}: {slope}.",
+        f"{lead} it is {_slope(nominal, at, other)}.",
+        *([f"By other measures of their size it is {scale}{known}."] if known else []),
+        *([f"In {unknown} they do not differ beyond the intervals: there is no slope."] if unknown else []),
+    )
+
+
+def _slope(part: GainSlope, at: int, unit: Unit) -> str:
+    """`+0.21 points [0.05, 0.37] for every nominal bit`; without the word for log-odds, which are a pure number."""
+    number, decimals = part.at(at, unit), DECIMALS[unit]
+    assert number is not None, "asked only for slopes that there are"
+    return (
+        f"{signed(number.value, decimals)}{' points' * (unit == 'points')}{interval(number, decimals)} {PER[part.size]}"
+    )
 
 
 def cautions(content: ReportContent) -> tuple[str, ...]:

@@ -6,12 +6,13 @@ from compression_gap.statistics.intervals import Estimate, cell, contrast, gain,
 from compression_gap.statistics.ladder import Ladder, Loss, Rung, ladder
 from compression_gap.statistics.outcomes import Outcomes, Unit
 from compression_gap.statistics.power import power, seeds_needed
-from compression_gap.statistics.trend import Trend, trend, trend_gap
+from compression_gap.statistics.trend import GainTrend, Trend, gain_trend, trend, trend_gap
 
 __all__ = [
     "Bottleneck",
     "Bound",
     "Estimate",
+    "GainTrend",
     "Gap",
     "GapCurve",
     "Ladder",
@@ -26,6 +27,7 @@ __all__ = [
     "cell",
     "contrast",
     "gain",
+    "gain_trend",
     "gap",
     "ladder",
     "paired",
