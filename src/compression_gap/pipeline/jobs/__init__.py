@@ -3,7 +3,9 @@
 Demonstrations -> Drawings -> TrainedEncoder -> PoseError
        |              '-----------.- Features -.
        '-> TrainedTokenizer ------'------------+-> TrainedAgent -> Evaluation
-                '-> Replay, Modelability, TokenBits -> TokenizerQuality
+                '-> Replay, OpenLoop, CodeDistortion, Modelability, TokenBits -> TokenizerQuality
+
+Demonstrations (-> TrainedTokenizer) -> ChunkNoise -> NoiseDistortion, NoisyReplay.
 
 Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too where the encoder sees.
 
@@ -12,6 +14,13 @@ Recording -> RecordedDemonstrations take the place of Demonstrations where peopl
 
 from compression_gap.pipeline.jobs.agent import TrainedAgent
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
+from compression_gap.pipeline.jobs.distortion import (
+    ChunkNoise,
+    CodeDistortion,
+    NoiseDistortion,
+    NoisyReplay,
+    OpenLoop,
+)
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
 from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
 from compression_gap.pipeline.jobs.quality import ActionDenoisers, EncoderQuality
@@ -23,6 +32,8 @@ __all__ = [
     "EPISODES",
     "SUMMARY",
     "ActionDenoisers",
+    "ChunkNoise",
+    "CodeDistortion",
     "Demonstrations",
     "Drawings",
     "EncoderQuality",
@@ -30,6 +41,9 @@ __all__ = [
     "Features",
     "LiberoHdf5",
     "Modelability",
+    "NoiseDistortion",
+    "NoisyReplay",
+    "OpenLoop",
     "PoseError",
     "RecordedDemonstrations",
     "Recording",
