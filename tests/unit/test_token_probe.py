@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from compression_gap.measures.code_lengths import CodeLengths, difference, information
-from compression_gap.measures.token_probe import CHOSEN, Codes, TokenProbe, TokenProbing, Told, in_digits, probe_tokens
+from compression_gap.measures.early_stopping import CHOSEN
+from compression_gap.measures.token_probe import Codes, TokenProbe, TokenProbing, Told, in_digits, probe_tokens
 from compression_gap.testing.token_source import TokenSource
 
 PROBING = TokenProbing(steps=110, batch=64, learning_rate=1e-2, warmup=10, width=16, seeds=(0,), fractions=(0.5, 1.0))

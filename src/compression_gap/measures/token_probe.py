@@ -14,14 +14,14 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from compression_gap.measures.code_lengths import CodeLengths
+from compression_gap.measures.early_stopping import train_and_stop
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import Loss
-from compression_gap.training import WEIGHTS, Report, Training, save_tensors, train
+from compression_gap.training import Report, Training
 from compression_gap.transformer import Transformer, causal_mask
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -30,7 +30,6 @@ FRACTIONS = (0.25, 0.5, 1.0)
 """Of the training demonstrations, for the learning curve."""
 PADDING = -1
 CANDIDATES = 8  # evenly spaced moments of training, among which validation demonstrations choose
-CHOSEN = "chosen.safetensors"
 ROWS = 512  # evaluated at once
 
 
@@ -256,28 +255,17 @@ def _trained(
     validation = told.at(codes.rows(VALIDATION))
     torch.manual_seed(seed_of(seed, "token probe"))
     probe = TokenProbe(codes.levels, codes.ids.shape[1], told.features.shape[1], probing).to(told.features.device)
-    if (folder / CHOSEN).exists():
-        probe.load_state_dict(load_file(folder / CHOSEN))
-        return probe.eval()
     probe.fit(told.digit[train_rows])
-    folder.mkdir(parents=True, exist_ok=True)
-    candidates = [{name: value.clone() for name, value in probe.state_dict().items()}]
-
-    def batch_at(step: int) -> Told:
-        draws = np.random.default_rng([seed, step]).integers(len(train_rows), size=probing.batch)
-        return told.at(train_rows[draws])
-
-    milestones = sorted({probing.steps * k // CANDIDATES for k in range(1, CANDIDATES)} - {0})
-    watched = validation.at(torch.arange(min(ROWS, len(validation.digit))))
-    train(probe, batch_at, [watched], probing, seed=seed, folder=folder, report=report, milestones=milestones)
-    files = [*(folder / f"weights-{step}.safetensors" for step in milestones), folder / WEIGHTS]
-    candidates += [load_file(file) for file in files]
-    lengths = []
-    for candidate in candidates:
-        probe.load_state_dict(candidate)
-        lengths.append(float(probe.bits(validation).sum(dim=1).mean()))
-    probe.load_state_dict(candidates[int(np.argmin(lengths))])
-    save_tensors(probe.state_dict(), folder / CHOSEN)
-    for file in files:
-        file.unlink()
-    return probe.eval()
+    train_and_stop(
+        probe,
+        lambda draws: told.at(train_rows[draws]),
+        len(train_rows),
+        validation.at(torch.arange(min(ROWS, len(validation.digit)))),
+        lambda: float(probe.bits(validation).sum(dim=1).mean()),
+        sorted({probing.steps * k // CANDIDATES for k in range(1, CANDIDATES)} - {0}),
+        probing,
+        seed=seed,
+        folder=folder,
+        report=report,
+    )
+    return probe
