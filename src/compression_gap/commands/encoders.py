@@ -25,7 +25,8 @@ from compression_gap.encoders.blind import Blind
 from compression_gap.encoders.channel import Channel
 from compression_gap.encoders.state import State
 from compression_gap.encoders.supervised import Supervised
-from compression_gap.measures.encoder_probe import Probing, parts_of
+from compression_gap.measures.encoder_probe import Probing
+from compression_gap.measures.split import parts_of
 from compression_gap.pipeline.jobs import (
     SUMMARY,
     ActionDenoisers,

@@ -22,13 +22,9 @@ from compression_gap.data.normalise import Standardise
 from compression_gap.measures.denoiser import Denoiser, Rows, loss_of_many_draws, train_denoiser
 from compression_gap.measures.denoising import ActionBits, action_bits, noise_errors
 from compression_gap.measures.ridge import fit_ridge
+from compression_gap.measures.split import TEST, TRAIN, VALIDATION
 from compression_gap.seeds import seed_of
 from compression_gap.training import Report, Training
-
-TRAIN, VALIDATION, TEST = 0, 1, 2
-EVERY = 7  # of seven demonstrations of a task five are for training, one is for validation and one for testing
-FEWEST = 8
-"""Test demonstrations, and validation demonstrations, below which no interval is worth printing."""
 
 
 @dataclass(frozen=True)
@@ -95,24 +91,6 @@ class Quality:
     """Of a linear readout if all were Gaussian: an index, no bound."""
     state: Float[Tensor, "M S"]
     """Linearly read from the features, in the suite's units."""
-
-
-def parts_of(task: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:
-    """The part of each demonstration, the same for all encoders: by its number within its task.
-
-    Raises ValueError if there are too few.
-    """
-    rank = np.empty_like(task)
-    for one in np.unique(task):
-        rank[task == one] = np.arange((task == one).sum())
-    part = np.maximum(rank % EVERY - (EVERY - 3), TRAIN)
-    fewest = min((part == VALIDATION).sum(), (part == TEST).sum())
-    if fewest < FEWEST:
-        raise ValueError(
-            f"bits need at least {FEWEST} demonstrations to test on, got {fewest} of {len(task)}: "
-            f"of each task every {EVERY}th is kept for that, so make more (--episodes)"
-        )
-    return part
 
 
 def untrained(values: int, context: int, probing: Probing, seed: int, haste: float = 0.0) -> Denoiser:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
@@ -19,13 +20,12 @@ from torch.nn import functional
 
 from compression_gap.measures.code_lengths import CodeLengths
 from compression_gap.measures.early_stopping import train_and_stop
+from compression_gap.measures.split import EVERY, TEST, TRAIN, VALIDATION, parts_of
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import Loss
 from compression_gap.training import Report, Training
 from compression_gap.transformer import Transformer, causal_mask
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
-EVERY = 7  # of seven demonstrations five are for training, one is for validation and one for testing
 FRACTIONS = (0.25, 0.5, 1.0)
 """Of the training demonstrations, for the learning curve."""
 PADDING = -1
@@ -73,6 +73,8 @@ class Codes:
     vocab_size: int
     digits: tuple[int, ...] | None
     """As `Tokenizer.digits`; None: an id is told at once."""
+    task: Int[Tensor, " N"] | None = None
+    """Of every chunk: demonstrations are divided task by task. None: they are all of one."""
 
     def __post_init__(self) -> None:
         if self.ids.numel() == 0:
@@ -91,8 +93,8 @@ class Codes:
         if fewest == 0:
             count = len(torch.unique(self.demonstration))
             raise ValueError(
-                f"demonstration: code lengths on held-out chunks need demonstrations to train on, to stop by and to "
-                f"test on, at least {EVERY}; got {count}"
+                f"demonstration: code lengths on held-out chunks need demonstrations of a task to train on, to stop by "
+                f"and to test on, at least {EVERY}; got {count} of all tasks"
             )
 
     @property
@@ -100,11 +102,12 @@ class Codes:
         """Whether some code ends early."""
         return bool(((self.ids < 0) | (self.ids >= self.vocab_size)).any())
 
-    @property
+    @cached_property
     def part(self) -> Int[Tensor, " N"]:
-        """TRAIN, VALIDATION or TEST of every chunk: by the rank of its demonstration."""
-        _, rank = torch.unique(self.demonstration, return_inverse=True)
-        return (rank % EVERY - (EVERY - 3)).clamp(min=TRAIN)
+        """TRAIN, VALIDATION or TEST of every chunk: by the number of its demonstration within its task."""
+        names, first, place = np.unique(self.demonstration.cpu().numpy(), return_index=True, return_inverse=True)
+        task = np.zeros(len(names), np.int64) if self.task is None else self.task.cpu().numpy()[first]
+        return torch.from_numpy(parts_of(task, fewest=0)[place]).to(self.ids.device)
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -114,10 +117,12 @@ class Codes:
     def rows(self, part: int, fraction: float = 1.0) -> Int[Tensor, " M"]:
         """Row numbers of a part; of its demonstrations only a fraction, which a larger fraction contains."""
         rows = torch.nonzero(self.part == part).flatten()
-        names = torch.unique(self.demonstration[rows]).tolist()
-        order = sorted(names, key=lambda name: seed_of("learning curve", name))
-        kept = torch.tensor(order[: math.ceil(fraction * len(order))], device=rows.device)
-        return rows[torch.isin(self.demonstration[rows], kept)]
+        task = torch.zeros_like(rows) if self.task is None else self.task[rows]
+        kept: list[int] = []
+        for one in torch.unique(task).tolist():
+            names = torch.unique(self.demonstration[rows[task == one]]).tolist()
+            kept += sorted(names, key=lambda name: seed_of("learning curve", name))[: math.ceil(fraction * len(names))]
+        return rows[torch.isin(self.demonstration[rows], torch.tensor(kept, device=rows.device))]
 
 
 @dataclass(frozen=True)

@@ -24,18 +24,16 @@ from compression_gap.measures.clusters import cluster_mean
 from compression_gap.measures.denoiser import Denoiser
 from compression_gap.measures.denoising import ActionBits
 from compression_gap.measures.encoder_probe import (
-    TEST,
-    TRAIN,
     ProbeData,
     Probing,
     Quality,
     fit,
-    parts_of,
     probe,
     told_nothing,
     untrained,
 )
 from compression_gap.measures.pose_error import pose_errors, task_error
+from compression_gap.measures.split import TEST, TRAIN, parts_of
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import PIECES, SUMMARY, Demonstrations, drawn_frames, read_demos, suite_of
 from compression_gap.pipeline.jobs.encoder import Features, TrainedEncoder, encoder_of
