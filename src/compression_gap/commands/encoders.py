@@ -27,6 +27,7 @@ from compression_gap.encoders.state import State
 from compression_gap.encoders.supervised import Supervised
 from compression_gap.measures.encoder_probe import Probing
 from compression_gap.measures.split import parts_of
+from compression_gap.measures.token_probe import TokenProbing
 from compression_gap.pipeline.jobs import (
     SUMMARY,
     ActionDenoisers,
@@ -46,6 +47,8 @@ from compression_gap.training import Training
 
 HORIZON, STRIDE = 8, 4
 """Actions a chunk that bits are about, and a window at every so many steps: as in the quickstart study."""
+GRIPPER = TokenProbing(steps=300, width=32, fractions=(0.5, 1.0))
+"""How bits about gripper commands are measured, with the seeds of the denoisers and no more steps than they take."""
 RANDOM = "random_conv"
 
 
@@ -130,11 +133,13 @@ def _rungs(
     selection: Selection, suite: SuiteSpec, specs: Sequence[tuple[str, EncoderSpec]], probing: Probing
 ) -> list[Rung]:
     """The encoders and the control arms. Whatever is pretrained learns from as many further demonstrations."""
-    by_task = selection.jobs(suite, suite.build())
+    built = suite.build()
+    by_task = selection.jobs(suite, built)
     demos = tuple(job for jobs in by_task.values() for job in jobs)
     count, protocol = selection.attempts, demos[0].protocol
     parts_of(np.repeat(np.arange(len(by_task)), count))  # too few are refused before any is made
-    actions = ActionDenoisers(demos, HORIZON, STRIDE, probing)
+    gripper = GRIPPER.replace(steps=min(GRIPPER.steps, probing.steps), seeds=probing.seeds)
+    actions = ActionDenoisers(demos, HORIZON, STRIDE, probing, gripper if built.legend.gripper else None)
     blind = EncoderQuality(Blind(), None, (), actions)
 
     def rung(name: str, spec: EncoderSpec, control: str = "", *, shuffled: bool = False) -> Rung:
@@ -177,6 +182,7 @@ def _row(store: Store, rung: Rung) -> EncoderRow:
         error_degrees=_measured(pose["degrees"]),
         bits=_measured(told["bits"]),
         beyond=_measured(told["beyond"]),
+        gripper=_measured(told["gripper"]["bits"]) if "gripper" in told else None,
         sigma=told["sigma"],
         linear_bits=told["linear_bits"],
         converged=told["converged"],
@@ -198,7 +204,8 @@ def _command(selection: Selection, typed: Sequence[str]) -> str:
 
 def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
     columns = ("encoder", ">parameters", ">pictures/s", ">width", ">error mm", ">degrees", ">bits beyond", ">in all")
-    listed = plain_table(*columns, ">ms a step")
+    gripped = told[0]["gripper"] is not None
+    listed = plain_table(*columns, *([">of the gripper"] if gripped else []), ">ms a step")
     listed.columns[0].no_wrap = True
     for number, row in enumerate(told):
         if row["control"] and not told[number - 1]["control"]:
@@ -213,6 +220,7 @@ def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
             _interval(row["error_degrees"]),
             "ignored" if row["interface"] == "none" else _interval(row["beyond"]),
             _interval(row["bits"]) + ("" if row["converged"] else " !"),
+            *([_interval(row["gripper"])] if gripped else []),
             f"{1000 * row['training_step_seconds']:.1f}",
         )
     console.print(listed)

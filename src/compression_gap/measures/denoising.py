@@ -53,11 +53,18 @@ class ActionBits:
     demonstration: Int[np.ndarray, " N"]
     sigma: float
     """Resolution, in units of the scaled actions, whose range is [-1, 1]."""
+    gripper: Float[np.ndarray, "seeds N"] | None = None
+    """Bits about gripper commands, where these are measured: the others are then what is told beyond them."""
+
+    @property
+    def whole(self) -> Float[np.ndarray, "seeds N"]:
+        """The recalibrated estimate, and the bits about gripper commands."""
+        return self.recalibrated if self.gripper is None else self.recalibrated + self.gripper
 
     @property
     def bits(self) -> ClusterMean:
-        """The recalibrated estimate."""
-        return cluster_mean(self.recalibrated, self.demonstration)
+        """Of the whole."""
+        return cluster_mean(self.whole, self.demonstration)
 
     @property
     def converged(self) -> bool:
@@ -71,11 +78,13 @@ class ActionBits:
         Raises ValueError if they are not of the same chunks at the same sigma, with as many probe seeds.
         """
         same = np.array_equal(self.demonstration, other.demonstration) and self.sigma == other.sigma
+        same = same and (self.gripper is None) == (other.gripper is None)
         if not same or self.recalibrated.shape != other.recalibrated.shape:
             raise ValueError(
-                "bits can be compared only on the same chunks, at the same sigma, with as many probe seeds"
+                "bits can be compared only on the same chunks, at the same sigma, with as many probe seeds, and both "
+                "with the grippers or without"
             )
-        return cluster_mean(self.recalibrated - other.recalibrated, self.demonstration)
+        return cluster_mean(self.whole - other.whole, self.demonstration)
 
 
 @torch.no_grad()

@@ -219,13 +219,19 @@ def in_digits(ids: Int[Tensor, "N L"], levels: tuple[int, ...]) -> Int[Tensor, "
 
 
 def probe_tokens(
-    codes: Codes, features: Float[Tensor, "N F"] | None, probing: TokenProbing, folder: Path, report: Report
+    codes: Codes,
+    features: Float[Tensor, "N F"] | None,
+    probing: TokenProbing,
+    folder: Path,
+    report: Report,
+    part: int = TEST,
 ) -> CodeLengths:
     """Trains probes for every fraction and seed and measures the codes of the test demonstrations with them.
 
     `features` None: the probe knows nothing but the earlier tokens. They are standardised on training demonstrations;
     give wide features as a linear readout, which is the same for all encoders. What is trained is kept in `folder`, so
-    that a killed call goes on from there. Raises ValueError if features do not match the codes or are not finite.
+    that a killed call goes on from there. Those who choose between features look at those of the VALIDATION `part`.
+    Raises ValueError if features do not match the codes or are not finite.
     """
     if features is None:
         features = torch.zeros(len(codes.ids), 1, device=codes.ids.device)
@@ -241,14 +247,14 @@ def probe_tokens(
     bits = []
     for number, (fraction, seed) in enumerate(runs):
 
-        def along(part: float, text: str, number: int = number) -> None:
-            report((number + part) / len(runs), text)
+        def along(done: float, text: str, number: int = number) -> None:
+            report((number + done) / len(runs), text)
 
         own = folder / f"{fraction:g}-{seed}"
         probe = _trained(codes, told, fraction, probing, seed=seed, folder=own, report=along)
-        bits.append(probe.bits(told.at(codes.rows(TEST))).cpu().numpy())
+        bits.append(probe.bits(told.at(codes.rows(part))).cpu().numpy())
     shape = (len(probing.fractions), len(probing.seeds))
-    tested = codes.demonstration[codes.rows(TEST)].cpu().numpy()
+    tested = codes.demonstration[codes.rows(part)].cpu().numpy()
     return CodeLengths(probing.fractions, np.stack(bits).reshape(*shape, *bits[0].shape), tested)
 
 

@@ -38,6 +38,8 @@ class EncoderRow:
     """About the next chunk, with proprioception and task."""
     beyond: Measured | None
     """Bits more than proprioception and task tell; None for the arm that has only these."""
+    gripper: Measured | None
+    """Of these, bits about gripper commands; None where there are none."""
     sigma: float
     linear_bits: float
     converged: bool

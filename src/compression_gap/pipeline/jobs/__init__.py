@@ -10,11 +10,12 @@ Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too wh
 Recording -> RecordedDemonstrations take the place of Demonstrations where people's are imitated; LiberoHdf5 exports.
 """
 
+from compression_gap.pipeline.jobs.action_denoisers import ActionDenoisers
 from compression_gap.pipeline.jobs.agent import TrainedAgent
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
 from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
-from compression_gap.pipeline.jobs.quality import ActionDenoisers, EncoderQuality
+from compression_gap.pipeline.jobs.quality import EncoderQuality
 from compression_gap.pipeline.jobs.recording import LiberoHdf5, RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
 from compression_gap.pipeline.jobs.tokenizer_quality import Modelability, TokenizerQuality
