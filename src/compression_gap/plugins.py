@@ -43,6 +43,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "sight": "pipeline.cell:Sight",
         "training": "training:Training",
         "token_probing": "measures.token_probe:TokenProbing",
+        "contrast": "measures.contrastive:Contrast",
         "cell": "pipeline.cell:Cell",
         "method": "pipeline.cell:Method",
         "rollouts": "rollout:Rollouts",
