@@ -34,8 +34,8 @@ SOURCES = (  # values a chunk, bits before sigma, windows, how bits are shared, 
     (16, 20, 14_000, "even", "shuffled"),
     (16, 20, 1_400, "even", "shuffled"),
 )
-CHANGED = (8, 16, 14_000, "even", "turned")
-"""The source whose features are changed."""
+CHANGED = ((8, 16, 14_000, "even", "turned"), (8, 16, 14_000, "even", "as angles"))
+"""The sources whose features are changed."""
 
 
 def source(values, bits, rows, shares, look):
@@ -71,7 +71,7 @@ def quiet(fraction, text):
 
 
 def changes(features):
-    """The features of CHANGED, changed in ways that leave the bits alone, and in ways that take some away."""
+    """The same in ways that leave the bits alone, and in ways that take some away."""
     rng, width = np.random.default_rng(1), features.shape[1]
     turns = [torch.from_numpy(np.linalg.qr(rng.standard_normal((width, width)))[0]).float() for _ in range(2)]
     stretch = torch.from_numpy(np.geomspace(1, 10, width)).float()
@@ -89,20 +89,21 @@ def changes(features):
 
 def changed(probing):
     """What becomes of the bits when something is done to the features."""
-    chunk, features, truth = source(*CHANGED)
-    print("\n| features | bits | more than as they are |")
-    print("| --- | --- | --- |")
-    first = None
-    for name, some in changes(features).items():
-        actions = measure(chunk, some, probing).actions
-        first = first or actions
-        told, more = actions.bits, actions.beyond(first)
-        print(
-            f"| {name} | {told.value:.2f} [{told.low:.2f}, {told.high:.2f}] | "
-            f"{more.value:+.2f} [{more.low:+.2f}, {more.high:+.2f}] |",
-            flush=True,
-        )
-    print(f"\ntruth of the first four: {truth:.2f}")
+    print("\n| features | truth | bits | more than as they are |")
+    print("| --- | --- | --- | --- |")
+    for described in CHANGED:
+        chunk, features, truth = source(*described)
+        first = None
+        for name, some in changes(features).items():
+            actions = measure(chunk, some, probing).actions
+            first = first or actions
+            told, more = actions.bits, actions.beyond(first)
+            known = "less" if "noise" in name else f"{truth:.2f}"
+            print(
+                f"| {described[-1]}, {name} | {known} | {told.value:.2f} [{told.low:.2f}, {told.high:.2f}] | "
+                f"{more.value:+.2f} [{more.low:+.2f}, {more.high:+.2f}] |",
+                flush=True,
+            )
 
 
 def main():

@@ -65,6 +65,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "token_bits": "pipeline.jobs:TokenBits",
         "modelability": "pipeline.jobs:Modelability",
         "tokenizer_quality": "pipeline.jobs:TokenizerQuality",
+        "diffusion_rate": "pipeline.jobs:DiffusionRate",
         "pose_error": "pipeline.jobs:PoseError",
         "action_denoisers": "pipeline.jobs:ActionDenoisers",
         "encoder_quality": "pipeline.jobs:EncoderQuality",

@@ -5,6 +5,7 @@ Demonstrations -> Drawings -> TrainedEncoder -> PoseError
        '-> TrainedTokenizer ------'------------+-> TrainedAgent -> Evaluation
                 '-> Replay, Modelability, TokenBits -> TokenizerQuality
 
+Demonstrations -> DiffusionRate, on whose plane tokenizers stand.
 Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too where the encoder sees.
 
 Recording -> RecordedDemonstrations take the place of Demonstrations where people's are imitated; LiberoHdf5 exports.
@@ -13,6 +14,7 @@ Recording -> RecordedDemonstrations take the place of Demonstrations where peopl
 from compression_gap.pipeline.jobs.action_denoisers import ActionDenoisers
 from compression_gap.pipeline.jobs.agent import TrainedAgent
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
+from compression_gap.pipeline.jobs.diffusion_rate import DiffusionRate
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
 from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
 from compression_gap.pipeline.jobs.quality import EncoderQuality
@@ -25,6 +27,7 @@ __all__ = [
     "SUMMARY",
     "ActionDenoisers",
     "Demonstrations",
+    "DiffusionRate",
     "Drawings",
     "EncoderQuality",
     "Evaluation",
