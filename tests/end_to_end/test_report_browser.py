@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from browser import DARK, LIGHT, look, look_legible
+from codebook_example import codebooks
+from compression_gap.report.content import ReportContent
 from compression_gap.report.page import render
 from report_example import example, success_only
 
@@ -21,8 +24,11 @@ def test_the_page_opens_without_a_word_on_the_console_in_both_colour_schemes(sch
 
 
 @pytest.mark.parametrize("scheme", [LIGHT, DARK])
-def test_everything_can_be_read_and_a_phone_need_not_scroll_sideways(scheme: int, tmp_path: Path) -> None:
-    look_legible(render(success_only()), tmp_path, scheme)
+@pytest.mark.parametrize("content", [success_only, codebooks])
+def test_everything_can_be_read_and_a_phone_need_not_scroll_sideways(
+    content: Callable[[], ReportContent], scheme: int, tmp_path: Path
+) -> None:
+    look_legible(render(content()), tmp_path, scheme)
 
 
 def test_the_check_hears_an_error(tmp_path: Path) -> None:

@@ -184,9 +184,11 @@ def jobs_of(grid: Grid) -> list[Job]:
             jobs += replays(cell)
     for cell in arms(grid):
         run = doubling(grid, cell)
-        jobs += [*run.once, *run.twice, token_bits(grid, cell)]
+        jobs += [*run.once, *run.twice]
         encoder = trained_encoder(cell)
         jobs.append(PoseError(encoder) if encoder else None)
+    # one tokenizer stands for its method, except where the question is what its size does
+    jobs += [token_bits(grid, cell) for cell in (grid.cells if grid.codebooks else arms(grid))]
     unique = {job.digest: job for job in jobs if job is not None}
     return list(unique.values())
 
