@@ -27,6 +27,7 @@ from compression_gap.training import Training
 SIGMA = 0.005
 """The finest noise, beside the largest action: finer errors are bounded by the Gaussian alone."""
 VALIDATION_EVERY = 7  # of the training demonstrations
+LOOKS = 4000  # at held-out chunks at every noise, each in noise of its own: few chunks are looked at several times
 SECONDS_A_ROW = 3e-5  # of a training batch
 
 
@@ -55,13 +56,15 @@ class DiffusionRate(Job, kind="diffusion_rate", version=1):
         chunks = [self._chunks(demos, rows, legend) for rows in (learnt[~watched], learnt[watched], held)]
         mean = chunks[0].mean(axis=0)
         largest = float(abs(chunks[0] - mean).max()) or 1.0
+        times = max(1, LOOKS // len(chunks[2]))
+        chunks[2] = np.tile(chunks[2], (times, 1))
         train, validation, test = (_rows((some - mean) / largest) for some in chunks)
         torch.manual_seed(seed_of("denoiser of chunks"))
         denoiser = Denoiser(len(mean), 1, SIGMA)
         denoiser.fit(train.chunk)
         pieces = context.folder / PIECES
         train_denoiser(denoiser, train, validation, self.training, seed=0, folder=pieces, report=context.report)
-        curve = diffusion_curve(*own_errors(denoiser, test), self._demonstration(demos, held))
+        curve = diffusion_curve(*own_errors(denoiser, test), np.tile(self._demonstration(demos, held), times))
         summary = {
             "distortion": (curve.distortion * largest**2).tolist(),
             "distortion_ends": (curve.distortion_ends * largest**2).tolist(),
