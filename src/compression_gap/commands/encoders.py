@@ -186,11 +186,18 @@ def _row(store: Store, rung: Rung) -> EncoderRow:
         sigma=told["sigma"],
         linear_bits=told["linear_bits"],
         converged=told["converged"],
-        interface=told["interface"],
+        interface=_interface(told),
         test_demonstrations=told["test_demonstrations"],
         test_chunks=told["test_chunks"],
         left_out=tuple(told["left_out"]),
     )
+
+
+def _interface(told: dict[str, Any]) -> str:
+    """Which way of using the features did better; "none" if they are ignored for the gripper's commands too."""
+    of_gripper = told.get("gripper", {"interface": "none"})["interface"]
+    ignored = told["interface"] == "none"
+    return f"gripper: {of_gripper}" if ignored and of_gripper != "none" else told["interface"]
 
 
 def _measured(told: dict[str, Any] | None) -> Measured | None:
