@@ -185,7 +185,7 @@ def _row(store: Store, rung: Rung) -> EncoderRow:
         gripper=_measured(told["gripper"]["bits"]) if "gripper" in told else None,
         sigma=told["sigma"],
         linear_bits=told["linear_bits"],
-        converged=told["converged"],
+        converged=told["converged"] and told.get("gripper", {"converged": True})["converged"],
         interface=_interface(told),
         test_demonstrations=told["test_demonstrations"],
         test_chunks=told["test_chunks"],
@@ -240,7 +240,7 @@ def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
         "on; 95 % for other demonstrations. A step is one of a small Diffusion on these features, 64 windows.",
     ]
     if not all(row["converged"] for row in told):
-        lines.append("! denoiser not converged: more demonstrations (--episodes) would tell more bits.")
+        lines.append("! not converged: more demonstrations (--episodes) would tell more bits.")
     if any(row["interface"] == "none" for row in told):
         lines.append("ignored: the probe did better without the features, so they are worth 0 bits to it.")
     for line in lines:

@@ -85,7 +85,7 @@ def figure(rows: Sequence[EncoderRow]) -> Markup:
         low, high = _ends(error)
         panel.line([(low, bits.value), (high, bits.value)], f"{style} thin")
         panel.whisker(error.value, *_ends(bits), style)
-        unsure = "" if row.converged else ", denoiser not converged"
+        unsure = "" if row.converged else ", not converged"
         tip = f"{row.name}: {_plain(bits.value)} bits, {_plain(error.value)} mm{unsure}"
         panel.mark((error.value, bits.value), shape, style, tip)
     for left, baseline, name in _labels(

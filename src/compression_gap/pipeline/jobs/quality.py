@@ -112,7 +112,7 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
             "test_demonstrations": len(np.unique(actions.demonstration)),
             "test_chunks": len(test),
             "left_out": left_out,
-            **({} if gripper is None else {"gripper": _of_gripper(gripper, actions)}),
+            **({} if gripper is None else {"gripper": self._of_gripper(gripper, actions, context.store)}),
         }
         write_json(context.folder / SUMMARY, summary)
         shutil.rmtree(pieces)
@@ -128,7 +128,7 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
         found = probe_gripper(features, units, data, without, probing, pieces, context.report)
         if self.baseline is None:
             return found
-        told = json.loads((context.store.folder(self.baseline) / SUMMARY).read_text())["gripper"]
+        told = self._told_by_baseline(context.store)
         if max(found.validation_bits.values()) >= max(told["validation_bits"].values()):
             return found
         bits = self.baseline.bits(context.store).gripper
@@ -143,6 +143,25 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
         if max(found.validation_bits.values()) >= max(told["validation_bits"].values()):
             return found
         return dataclasses.replace(found, actions=self.baseline.bits(store), interface="none")
+
+    def _told_by_baseline(self, store: Store) -> dict[str, Any]:
+        """What its summary says of the gripper."""
+        assert self.baseline is not None, "asked for only where there is one"
+        return json.loads((store.folder(self.baseline) / SUMMARY).read_text())["gripper"]
+
+    def _of_gripper(self, gripper: GripperQuality, actions: ActionBits, store: Store) -> dict[str, Any]:
+        """Bits about gripper commands, and those about the rest of the actions that are told beyond them."""
+        settled = {"converged": gripper.told.bits.value is not None, "curve": gripper.told.curve}
+        if gripper.interface == "none":
+            told = self._told_by_baseline(store)
+            settled = {name: told[name] for name in settled}
+        return {
+            "bits": dataclasses.asdict(cluster_mean(gripper.bits, actions.demonstration)),
+            "bits_of_the_rest": dataclasses.asdict(cluster_mean(actions.recalibrated, actions.demonstration)),
+            "interface": gripper.interface,
+            "validation_bits": gripper.validation_bits,
+            **settled,
+        }
 
     def bits(self, store: Store) -> ActionBits:
         """Of every test chunk."""
@@ -184,18 +203,6 @@ def _told(found: Quality) -> dict[str, Any]:
         "interface": found.interface,
         "validation_bits": found.validation_bits,
         "linear_bits": found.linear_bits,
-    }
-
-
-def _of_gripper(gripper: GripperQuality, actions: ActionBits) -> dict[str, Any]:
-    """Bits about gripper commands, and those about the rest of the actions that are told beyond them."""
-    return {
-        "bits": dataclasses.asdict(cluster_mean(gripper.bits, actions.demonstration)),
-        "bits_of_the_rest": dataclasses.asdict(cluster_mean(actions.recalibrated, actions.demonstration)),
-        "interface": gripper.interface,
-        "validation_bits": gripper.validation_bits,
-        "converged": gripper.told.bits.value is not None,
-        "curve": gripper.told.curve,
     }
 
 
