@@ -10,9 +10,11 @@ from compression_gap.commands.parts import listing
 from compression_gap.commands.store import status
 from compression_gap.commands.study import forecast, report, run_study
 from compression_gap.commands.tokenizers import tokenizers
+from compression_gap.commands.tolerance import Chunking, tolerance
 
 __all__ = [
     "Answer",
+    "Chunking",
     "Selection",
     "collect",
     "encoders",
@@ -25,5 +27,6 @@ __all__ = [
     "run_study",
     "status",
     "tokenizers",
+    "tolerance",
     "try_cell",
 ]

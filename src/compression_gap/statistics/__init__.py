@@ -6,12 +6,14 @@ from compression_gap.statistics.intervals import Estimate, cell, contrast, gain,
 from compression_gap.statistics.ladder import Ladder, Loss, Rung, ladder
 from compression_gap.statistics.outcomes import Outcomes, Unit
 from compression_gap.statistics.power import power, seeds_needed
+from compression_gap.statistics.tolerance import Falling, Tolerance, tolerance
 from compression_gap.statistics.trend import GainTrend, Trend, gain_trend, trend, trend_gap
 
 __all__ = [
     "Bottleneck",
     "Bound",
     "Estimate",
+    "Falling",
     "GainTrend",
     "Gap",
     "GapCurve",
@@ -20,6 +22,7 @@ __all__ = [
     "Outcomes",
     "Rung",
     "Settling",
+    "Tolerance",
     "Trend",
     "Unit",
     "Verdict",
@@ -33,6 +36,7 @@ __all__ = [
     "paired",
     "power",
     "seeds_needed",
+    "tolerance",
     "trend",
     "trend_gap",
     "wilson",

@@ -3,7 +3,9 @@
 Demonstrations -> Drawings -> TrainedEncoder -> PoseError
        |              '-----------.- Features -.
        '-> TrainedTokenizer ------'------------+-> TrainedAgent -> Evaluation
-                '-> Replay, Modelability, TokenBits -> TokenizerQuality
+                '-> Replay, OpenLoop, CodeDistortion, Modelability, TokenBits -> TokenizerQuality
+
+Demonstrations (-> TrainedTokenizer) -> ChunkNoise -> NoiseDistortion, NoisyReplay.
 
 Demonstrations -> DiffusionRate, on whose plane tokenizers stand.
 Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too where the encoder sees.
@@ -15,6 +17,13 @@ from compression_gap.pipeline.jobs.action_denoisers import ActionDenoisers
 from compression_gap.pipeline.jobs.agent import TrainedAgent
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.jobs.diffusion_rate import DiffusionRate
+from compression_gap.pipeline.jobs.distortion import (
+    ChunkNoise,
+    CodeDistortion,
+    NoiseDistortion,
+    NoisyReplay,
+    OpenLoop,
+)
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
 from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
 from compression_gap.pipeline.jobs.quality import EncoderQuality
@@ -26,6 +35,8 @@ __all__ = [
     "EPISODES",
     "SUMMARY",
     "ActionDenoisers",
+    "ChunkNoise",
+    "CodeDistortion",
     "Demonstrations",
     "DiffusionRate",
     "Drawings",
@@ -34,6 +45,9 @@ __all__ = [
     "Features",
     "LiberoHdf5",
     "Modelability",
+    "NoiseDistortion",
+    "NoisyReplay",
+    "OpenLoop",
     "PoseError",
     "RecordedDemonstrations",
     "Recording",
