@@ -7,13 +7,16 @@ Demonstrations -> Drawings -> TrainedEncoder -> PoseError
 
 Demonstrations (-> TrainedTokenizer) -> ChunkNoise -> NoiseDistortion, NoisyReplay.
 
+Demonstrations -> DiffusionRate, on whose plane tokenizers stand.
 Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too where the encoder sees.
 
 Recording -> RecordedDemonstrations take the place of Demonstrations where people's are imitated; LiberoHdf5 exports.
 """
 
+from compression_gap.pipeline.jobs.action_denoisers import ActionDenoisers
 from compression_gap.pipeline.jobs.agent import TrainedAgent
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
+from compression_gap.pipeline.jobs.diffusion_rate import DiffusionRate
 from compression_gap.pipeline.jobs.distortion import (
     ChunkNoise,
     CodeDistortion,
@@ -23,7 +26,7 @@ from compression_gap.pipeline.jobs.distortion import (
 )
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
 from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
-from compression_gap.pipeline.jobs.quality import ActionDenoisers, EncoderQuality
+from compression_gap.pipeline.jobs.quality import EncoderQuality
 from compression_gap.pipeline.jobs.recording import LiberoHdf5, RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
 from compression_gap.pipeline.jobs.tokenizer_quality import Modelability, TokenizerQuality
@@ -35,6 +38,7 @@ __all__ = [
     "ChunkNoise",
     "CodeDistortion",
     "Demonstrations",
+    "DiffusionRate",
     "Drawings",
     "EncoderQuality",
     "Evaluation",
