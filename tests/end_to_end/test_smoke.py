@@ -104,6 +104,7 @@ def test_every_kind_of_job_has_run(finished: tuple[Path, dict[str, Any]]):
     elsewhere = {"recording", "recorded_demonstrations", "libero_hdf5", "videos"}  # run by tests of their own
     elsewhere |= {"action_denoisers", "encoder_quality"}  # of `cgap encoders`
     elsewhere |= {"diffusion_rate", "tokenizer_quality", "modelability"}  # of `cgap tokenizers`
+    elsewhere |= {"chunk_noise", "noise_distortion", "code_distortion", "noisy_replay", "open_loop"}  # `cgap tolerance`
     ran = {folder.parent.name for folder in Store(finished[0]).folders()}
     assert ran == set(plugins.BUILT_IN["jobs"]) - elsewhere
 
