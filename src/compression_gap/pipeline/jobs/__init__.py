@@ -7,33 +7,44 @@ Demonstrations -> Drawings -> TrainedEncoder -> PoseError
 
 Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too where the encoder sees.
 
+FileDataset or SuiteDataset -> ActionLedger
+       '-> AuditTokenizer -> CodeAudit
+
 Recording -> RecordedDemonstrations take the place of Demonstrations where people's are imitated; LiberoHdf5 exports.
 """
 
+from compression_gap.pipeline.jobs.action_ledger import ActionLedger
 from compression_gap.pipeline.jobs.agent import TrainedAgent
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
+from compression_gap.pipeline.jobs.dataset import FileDataset, SuiteDataset
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
 from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
 from compression_gap.pipeline.jobs.quality import ActionDenoisers, EncoderQuality
 from compression_gap.pipeline.jobs.recording import LiberoHdf5, RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
+from compression_gap.pipeline.jobs.tokenizer_audit import AuditTokenizer, CodeAudit
 from compression_gap.pipeline.jobs.tokenizer_quality import Modelability, TokenizerQuality
 
 __all__ = [
     "EPISODES",
     "SUMMARY",
     "ActionDenoisers",
+    "ActionLedger",
+    "AuditTokenizer",
+    "CodeAudit",
     "Demonstrations",
     "Drawings",
     "EncoderQuality",
     "Evaluation",
     "Features",
+    "FileDataset",
     "LiberoHdf5",
     "Modelability",
     "PoseError",
     "RecordedDemonstrations",
     "Recording",
     "Replay",
+    "SuiteDataset",
     "TokenBits",
     "TokenizerQuality",
     "TrainedAgent",
