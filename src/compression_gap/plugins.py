@@ -48,6 +48,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "rollouts": "rollout:Rollouts",
         "probing": "measures.encoder_probe:Probing",
         "chunking": "data.trajectories:Chunking",
+        "head_training": "verdict.heads:HeadTraining",
     },
     "jobs": {
         "demonstrations": "pipeline.jobs:Demonstrations",
@@ -73,6 +74,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "action_ledger": "pipeline.jobs:ActionLedger",
         "audit_tokenizer": "pipeline.jobs:AuditTokenizer",
         "code_audit": "pipeline.jobs:CodeAudit",
+        "audit_denoisers": "pipeline.jobs:AuditDenoisers",
+        "audit_head": "pipeline.jobs:AuditHead",
+        "arm_bits": "pipeline.jobs:ArmBits",
     },
 }
 

@@ -261,7 +261,7 @@ def test_a_folder_without_a_dataset_is_said_so(tmp_path: Path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"action": motion(3)[0], "episode": np.repeat(np.arange(3), STEPS)}, "at least 5 demonstrations"),
+        ({"action": motion(3)[0], "episode": np.repeat(np.arange(3), STEPS)}, "at least 7 demonstrations"),
         ({"action": np.ones((300, 7)), "episode": np.repeat(np.arange(10), 30)}, "every action is the same"),
         ({"action": motion(10)[0][:, 6:], "episode": np.repeat(np.arange(10), 30)}, "all action values only switch"),
     ],

@@ -2,6 +2,8 @@
 
 from compression_gap.commands.agent import evaluate
 from compression_gap.commands.answer import Answer
+from compression_gap.commands.audit import Asked, audit
+from compression_gap.commands.audit_data import Source
 from compression_gap.commands.cell import try_cell
 from compression_gap.commands.data import Selection, collect
 from compression_gap.commands.encoders import encoders
@@ -13,7 +15,10 @@ from compression_gap.commands.tokenizers import tokenizers
 
 __all__ = [
     "Answer",
+    "Asked",
     "Selection",
+    "Source",
+    "audit",
     "collect",
     "encoders",
     "evaluate",

@@ -15,15 +15,15 @@ from compression_gap.data.checked import complaint
 from compression_gap.seeds import seed_of
 from compression_gap.suites.base import Legend
 
-FEWEST = 5
-"""Demonstrations below which nothing can be said of others: three to fit on, one to stop by, one to test on."""
-ENOUGH = 40
+FEWEST = 7
+"""Demonstrations below which nothing can be said of others: five to fit on, one to stop by, one to test on."""
+ENOUGH = 56
 """Demonstrations from which on there are eight to test on, so that intervals can be told."""
 SWITCH = 3  # different values that a command which only opens and closes may have
 META = "trajectories.json"
 ARRAYS = ("action", "ends", "task", "proprioception", "state", "features")
 TRAIN, VALIDATION, TEST = 0, 1, 2
-MANY, EVERY, EVERY_OF_MANY = 56, 5, 7  # of five, or of many each seven, the last two are for validation and testing
+EVERY = 7  # of seven demonstrations five are for training, one is for validation and one for testing
 
 
 @dataclass(frozen=True)
@@ -108,19 +108,23 @@ class Trajectories:
         )
 
     @property
-    def part(self) -> Int[np.ndarray, " E"]:
-        """TRAIN, VALIDATION or TEST of each demonstration: by its rank when they are sorted by task."""
+    def rank(self) -> Int[np.ndarray, " E"]:
+        """The place of each demonstration when they are sorted by task."""
         rank = np.empty(self.demonstrations, dtype=np.int64)
         rank[np.argsort(self.task, kind="stable")] = np.arange(self.demonstrations)
-        every = EVERY if self.demonstrations < MANY else EVERY_OF_MANY
-        return np.maximum(rank % every - (every - 3), TRAIN)
+        return rank
+
+    @property
+    def part(self) -> Int[np.ndarray, " E"]:
+        """TRAIN, VALIDATION or TEST of each demonstration: by its rank."""
+        return np.maximum(self.rank % EVERY - (EVERY - 3), TRAIN)
 
     def check(self) -> None:
         """Raises ValueError if there are too few demonstrations or no arm action ever changes."""
         if self.demonstrations < FEWEST:
             raise complaint(
                 self.source,
-                f"expected at least {FEWEST} demonstrations (3 to fit on, 1 to stop by, 1 to test on), "
+                f"expected at least {FEWEST} demonstrations (5 to fit on, 1 to stop by, 1 to test on), "
                 f"got {self.demonstrations}",
                 f"record more: intervals need {ENOUGH}",
             )

@@ -8,13 +8,16 @@ Demonstrations -> Drawings -> TrainedEncoder -> PoseError
 Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too where the encoder sees.
 
 FileDataset or SuiteDataset -> ActionLedger
-       '-> AuditTokenizer -> CodeAudit
+       '-> AuditTokenizer -> CodeAudit, AuditHead
+       '-> AuditDenoisers -> ArmBits
 
 Recording -> RecordedDemonstrations take the place of Demonstrations where people's are imitated; LiberoHdf5 exports.
 """
 
 from compression_gap.pipeline.jobs.action_ledger import ActionLedger
 from compression_gap.pipeline.jobs.agent import TrainedAgent
+from compression_gap.pipeline.jobs.audit_denoising import ArmBits, AuditDenoisers
+from compression_gap.pipeline.jobs.audit_heads import AuditHead
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.jobs.dataset import FileDataset, SuiteDataset
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
@@ -30,6 +33,9 @@ __all__ = [
     "SUMMARY",
     "ActionDenoisers",
     "ActionLedger",
+    "ArmBits",
+    "AuditDenoisers",
+    "AuditHead",
     "AuditTokenizer",
     "CodeAudit",
     "Demonstrations",

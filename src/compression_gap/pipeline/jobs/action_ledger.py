@@ -13,7 +13,7 @@ from compression_gap.data.trajectories import TEST, TRAIN, Chunking
 from compression_gap.measures.linear_bits import LinearBits, linear_bits, readout
 from compression_gap.measures.rate_distortion import spectrum
 from compression_gap.pipeline.job import Context, Cost, Job
-from compression_gap.pipeline.jobs.audited import Arm, Audited
+from compression_gap.pipeline.jobs.audited import Arm, Audited, arms_of
 from compression_gap.pipeline.jobs.data import SUMMARY
 from compression_gap.pipeline.jobs.dataset import Dataset
 from compression_gap.store import write_json
@@ -46,7 +46,7 @@ class ActionLedger(Job, kind="action_ledger", version=1):
         windows, given = audited.windows, audited.trajectories
         train, test = windows.rows(TRAIN), windows.rows(TEST)
         chunk = audited.scaled.double().numpy()
-        arms: list[Arm] = [*audited.arms, *(arm for arm in self.controls if given.features is not None)]
+        arms: list[Arm] = [*arms_of(given), *(arm for arm in self.controls if given.features is not None)]
         found: dict[str, LinearBits] = {}
         alone = linear_bits(
             chunk,

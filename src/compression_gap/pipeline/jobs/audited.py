@@ -17,8 +17,9 @@ from compression_gap.scaling import ActionScaling
 from compression_gap.seeds import seed_of
 from compression_gap.store import Store
 
-Arm = Literal["features", "known", "state", "shuffled", "random"]
+Arm = Literal["nothing", "features", "known", "state", "shuffled", "random"]
 TOLD: dict[Arm, str] = {
+    "nothing": "nothing",
     "features": "features",
     "known": "proprioception and task alone",
     "state": "the true state",
@@ -40,8 +41,7 @@ class Audited:
     """The arm values that vary, scaled to [-1, 1] by their range in training demonstrations."""
     columns: tuple[int, ...]
     """Which action values these are."""
-    half_range: Float[np.ndarray, " D"]
-    """Of every action value in training demonstrations: what 1 is on the scale."""
+    scaling: ActionScaling
 
     @classmethod
     def of(cls, dataset: Dataset, chunking: Chunking, store: Store) -> Audited:
@@ -58,7 +58,7 @@ class Audited:
             what = "expected actions that change in the training demonstrations, got none"
             raise complaint(trajectories.source, what, "there is nothing to measure")
         scaled = scaling(torch.from_numpy(chunk))[..., list(columns)].flatten(1)
-        return cls(trajectories, windows, chunk, scaled, columns, half_range)
+        return cls(trajectories, windows, chunk, scaled, columns, scaling)
 
     @property
     def variance(self) -> float:
@@ -69,9 +69,12 @@ class Audited:
         self, chunk: Float[np.ndarray, "N T D"], other: Float[np.ndarray, "N T D"]
     ) -> Float[np.ndarray, " N"]:
         """Between chunks in the dataset's units, on the scale [-1, 1], summed over the arm values."""
-        columns = list(self.columns)
-        scaled = ((other - chunk)[..., columns] / self.half_range[columns]).astype(np.float64)
-        return (scaled**2).sum(axis=(1, 2))
+        one, two = (self.scale(torch.from_numpy(some)).double() for some in (chunk, other))
+        return (one - two).square().sum(dim=(1, 2)).numpy()
+
+    def scale(self, chunk: Float[Tensor, "N T D"]) -> Float[Tensor, "N T a"]:
+        """The arm values of chunks in the dataset's units, on the scale."""
+        return self.scaling(chunk)[..., list(self.columns)]
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -80,22 +83,13 @@ class Audited:
         return tuple(names[d] for d in range(len(names)) if d not in self.columns)
 
     @property
-    def arms(self) -> tuple[Arm, ...]:
-        """What there is to know."""
-        given = self.trajectories
-        known: tuple[Arm, ...] = ("known",) if self.known.shape[1] else ()
-        seen: tuple[Arm, ...] = ("features",) if given.features is not None else ()
-        state: tuple[Arm, ...] = ("state",) if given.state is not None else ()
-        return (*seen, *known, *state)
-
-    @property
     def known(self) -> Float[Tensor, "M P"]:
         """Proprioception and task; without columns where there is neither."""
         given, start = self.trajectories, self.windows.start
         parts = [torch.zeros(len(start), 0)]
         if given.proprioception is not None:
             parts.append(rows_of(given.proprioception, start))
-        if 1 < len(given.tasks) <= MOST_TASKS:
+        if tells_task(given):
             task = torch.from_numpy(np.asarray(given.task)[self.windows.demonstration])
             parts.append(torch.nn.functional.one_hot(task, len(given.tasks)).float())
         return torch.cat(parts, dim=1)
@@ -103,6 +97,8 @@ class Audited:
     def inputs(self, arm: Arm) -> Float[Tensor, "M F"]:
         """What an arm is told about every chunk; proprioception and task go with all of them."""
         given, start, known = self.trajectories, self.windows.start, self.known
+        if arm == "nothing":
+            return torch.zeros(len(start), 1)
         if arm == "known":
             return known
         if arm == "state":
@@ -116,6 +112,19 @@ class Audited:
         elif arm == "random":
             features = torch.randn(features.shape, generator=generator)
         return torch.cat([features, known], dim=1)
+
+
+def tells_task(given: Trajectories) -> bool:
+    """Whether the task is among what is known: there are several, and not too many to tell apart."""
+    return 1 < len(given.tasks) <= MOST_TASKS
+
+
+def arms_of(given: Trajectories) -> tuple[Arm, ...]:
+    """What there is to be told of a dataset's actions."""
+    known: tuple[Arm, ...] = ("known",) if given.proprioception is not None or tells_task(given) else ()
+    seen: tuple[Arm, ...] = ("features",) if given.features is not None else ()
+    state: tuple[Arm, ...] = ("state",) if given.state is not None else ()
+    return (*seen, *known, *state)
 
 
 def rows_of(array: np.ndarray, rows: np.ndarray) -> Float[Tensor, "M W"]:

@@ -5,23 +5,30 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from jaxtyping import Float
 
+from compression_gap import plugins
 from compression_gap.config import added_later
+from compression_gap.data.checked import complaint
+from compression_gap.data.demos import Demos
 from compression_gap.data.features import to_tensor
 from compression_gap.data.formats.arrays import read_arrays, read_features
 from compression_gap.data.formats.lerobot import lerobot_files, read_lerobot
 from compression_gap.data.formats.libero_hdf5 import read_libero
 from compression_gap.data.rows import Rows
 from compression_gap.data.trajectories import Trajectories
+from compression_gap.encoders.base import EncoderSpec
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import Demonstrations, drawn_frames, read_demos, suite_of
-from compression_gap.pipeline.jobs.encoder import Features
+from compression_gap.pipeline.jobs.encoder import Features, TrainedEncoder, encoder_of
 from compression_gap.pipeline.provenance import provenance
 from compression_gap.store import Store
+from compression_gap.suites.base import SuiteSpec
 from compression_gap.training import Report
 
 HASHED = 20  # letters of a SHA-256 that stand for a file's content
@@ -48,6 +55,8 @@ class FileDataset(Dataset, kind="file_dataset", version=1):
     """The beginning of the SHA-256 of all files."""
     features: str = added_later("")
     """That of the file with the features, if these came apart."""
+    units: str = added_later("")
+    """A suite whose names, units and grippers hold for its actions."""
 
     def run(self, context: Context) -> None:
         raise ValueError(
@@ -63,8 +72,11 @@ class SuiteDataset(Dataset, kind="suite_dataset", version=1):
     """Demonstrations of a suite, with the features of an encoder where it has any."""
 
     demonstrations: tuple[Demonstrations, ...]
+    encoder: EncoderSpec | None = None
+    trained: TrainedEncoder | None = None
+    """For encoders that are pretrained."""
     features: tuple[Features, ...] = ()
-    """Of the frames that the chunks begin with."""
+    """Of the frames that the chunks begin with, for encoders that read pictures; others are shown the state."""
 
     def cost(self) -> Cost:
         return Cost(1.0)
@@ -77,14 +89,9 @@ class SuiteDataset(Dataset, kind="suite_dataset", version=1):
         store, suite = context.store, suite_of(self.demonstrations).build()
         demos, legend = read_demos(store, self.demonstrations), suite.legend
         lengths = demos.episodes["length"].to_numpy()
-        features = None
-        if self.features:
-            drawn = np.concatenate(drawn_frames(store, [job.drawings for job in self.features]))
-            stored = Rows([job.load(store)[0] for job in self.features])  # of the central crop
-            features = np.full((len(demos.label), int(np.prod(stored.shape[1:]))), np.nan, dtype=np.float32)
-            features[drawn] = to_tensor(stored[np.arange(len(drawn))]).float().numpy().reshape(len(drawn), -1)
+        features = None if self.encoder is None else self._features(store, self.encoder, demos)
         Trajectories(
-            source=f"{suite_of(self.demonstrations).kind}",
+            source=f"demonstrations of {suite_of(self.demonstrations).kind}",
             action=np.asarray(demos.label),
             ends=np.cumsum(lengths).astype(np.int64),
             names=legend.action,
@@ -100,8 +107,24 @@ class SuiteDataset(Dataset, kind="suite_dataset", version=1):
     def load(self, store: Store) -> Trajectories:
         return Trajectories.load(store.folder(self))
 
+    def _features(self, store: Store, spec: EncoderSpec, demos: Demos) -> Float[np.ndarray, "N F"]:
+        """Of every frame; NaN where it was not drawn."""
+        if self.features:
+            drawn = np.concatenate(drawn_frames(store, [job.drawings for job in self.features]))
+            stored = Rows([job.load(store)[0] for job in self.features])  # of the central crop
+            found = np.full((len(demos.label), int(np.prod(stored.shape[1:]))), np.nan, dtype=np.float32)
+            found[drawn] = to_tensor(stored[np.arange(len(drawn))]).float().numpy().reshape(len(drawn), -1)
+            return found
+        encoder = encoder_of(store, spec, self.trained, suite_of(self.demonstrations))
+        stamp = np.concatenate([demos.stamp, np.zeros((len(demos.label), 1), np.int64)], axis=1)
+        shown = {"state": torch.from_numpy(np.array(demos.state)), "stamp": torch.from_numpy(stamp)}
+        with torch.no_grad():
+            return encoder.encode(shown).float().flatten(1).numpy()
 
-def dataset_of_files(paths: Sequence[Path], features: Path | None, report: Report) -> tuple[FileDataset, Reader]:
+
+def dataset_of_files(
+    paths: Sequence[Path], features: Path | None, units: str, report: Report
+) -> tuple[FileDataset, Reader]:
     """The description of somebody's files by their content, and what reads them.
 
     Raises FileNotFoundError or ValueError naming the file and the cure if they are none of the formats.
@@ -123,7 +146,7 @@ def dataset_of_files(paths: Sequence[Path], features: Path | None, report: Repor
             f"got {', '.join(map(str, paths))}"
         )
     content = digest_of(files, report)
-    return FileDataset(name, content, digest_of([features], report) if features else ""), reader
+    return FileDataset(name, content, digest_of([features], report) if features else "", units), reader
 
 
 Reader = Callable[[Path], Trajectories]
@@ -141,12 +164,31 @@ def import_dataset(job: FileDataset, read: Reader, features: Path | None, store:
             found = read(folder)
             if features is not None:
                 given = read_features(features, len(found.action), folder)
-                found = Trajectories(**{**vars(found), "features": given})
+                found = replace(found, features=given)
+            if job.units:
+                found = in_units_of(found, job.units)
             found.check()
             found.save(folder)
             store.finish(job, provenance(device="cpu", seconds=0.0, peak_memory_mb=0.0))
         finally:
             store.discard(job)
+
+
+def in_units_of(found: Trajectories, suite: str) -> Trajectories:
+    """The same with the names, units and grippers of a suite's actions.
+
+    Raises ValueError if the suite has another number of action values.
+    """
+    name = "libero" if suite.startswith("libero") else suite
+    spec = plugins.find("suites", name)()
+    assert isinstance(spec, SuiteSpec), "the family says so"
+    legend, own = spec.build().legend, found.action.shape[1]
+    if len(legend.action) != own:
+        what = f"expected {len(legend.action)} action values, as {suite} has them, got {own}"
+        raise complaint(found.source, what, "leave --suite away")
+    note = f"actions are taken to be {suite}'s: its units and grippers"
+    notes = (*found.notes, note)
+    return replace(found, names=legend.action, scale=legend.action_scale, gripper=legend.gripper, notes=notes)
 
 
 def digest_of(files: Sequence[Path], report: Report) -> str:

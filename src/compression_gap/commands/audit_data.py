@@ -1,0 +1,124 @@
+"""What `cgap audit` is about: files, or a suite's demonstrations, as a dataset in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compression_gap.commands.answer import finish
+from compression_gap.commands.data import Selection, suite_named
+from compression_gap.commands.encoders import encoder_named
+from compression_gap.encoders.base import EncoderSpec
+from compression_gap.pipeline.jobs import Demonstrations, Drawings, Features, TrainedEncoder
+from compression_gap.pipeline.jobs.dataset import Dataset, SuiteDataset, dataset_of_files, import_dataset
+from compression_gap.pipeline.plan import demonstrations
+from compression_gap.pipeline.progress import bar
+from compression_gap.store import Store
+from compression_gap.suites.base import SuiteSpec
+from compression_gap.training import Training
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the demonstrations are, as typed."""
+
+    typed: Sequence[str]
+    """Files, a folder, or the name of a suite."""
+    selection: Selection
+    """Which of a suite's demonstrations."""
+    features: Path | None
+    encoder: str | None
+    units: str | None
+    """A suite whose action units hold for the files."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files, where some are there."""
+        return [Path(word) for word in self.typed]
+
+    @property
+    def is_suite(self) -> bool:
+        """Whether the demonstrations are a suite's. Raises ValueError if there is neither a file nor a suite."""
+        if any(path.exists() for path in self.paths):
+            return False
+        first = self.typed[0]
+        if len(self.typed) == 1 and not Path(first).suffix and "/" not in first:
+            suite_named(first)
+            return True
+        raise FileNotFoundError(f"{first}: there is no such file or folder")
+
+    @property
+    def name(self) -> str:
+        """For titles and file names."""
+        return self.typed[0] if self.is_suite else Path(self.typed[0]).resolve().stem
+
+    @property
+    def words(self) -> list[str]:
+        """As they would be typed behind the command's name."""
+        chosen = {"--features": self.features, "--encoder": self.encoder, "--suite": self.units}
+        further = [word for name, value in chosen.items() if value is not None for word in (name, str(value))]
+        return self.selection.words(further) if self.is_suite else [*self.typed, *further]
+
+
+def dataset_of(source: Source, store: Store, workers: int, device: str, stride: int, *, quiet: bool) -> Dataset:
+    """The dataset, finished: read from files, or demonstrated by a suite's expert.
+
+    Raises FileNotFoundError or ValueError naming file, field and cure for whatever is wrong with them.
+    """
+    if source.is_suite:
+        job = _of_suite(source, stride)
+        outcome = finish([job], store, workers, device, quiet=quiet)
+        if not store.has(job):
+            raise ValueError(f"the demonstrations could not be made: {'; '.join(outcome.failed.values())}")
+        return job
+    if source.encoder is not None:
+        raise ValueError(
+            f"--encoder {source.encoder}: {source.typed[0]} has no pictures to show it; compute its features and give "
+            "them with --features FILE"
+        )
+    with bar(source.name) as report:
+        job, read = dataset_of_files(source.paths, source.features, source.units or "", report)
+        if not store.has(job):
+            import_dataset(job, read, source.features, store)
+    return job
+
+
+def _of_suite(source: Source, stride: int) -> SuiteDataset:
+    """A suite's demonstrations, and what an encoder makes of the frames that chunks begin with."""
+    for name, value in (("--features", source.features), ("--suite", source.units)):
+        if value is not None:
+            raise ValueError(f"{name} {value}: it is for files, and {source.typed[0]} is a suite; leave it away")
+    spec = source.selection.spec()
+    by_task = source.selection.jobs(spec, spec.build())
+    demos = tuple(job for jobs in by_task.values() for job in jobs)
+    if source.encoder is None:
+        return SuiteDataset(demos)
+    encoder = encoder_named(source.encoder)
+    if encoder.trained:
+        raise ValueError(
+            f"encoder {encoder.kind!r} is trained along with a policy, so there is nothing to measure before: "
+            "give a frozen one, such as supervised or pretrained"
+        )
+    trained = _pretrained(encoder, source.selection, spec, list(by_task), demos[0].protocol)
+    features: tuple[Features, ...] = ()
+    if encoder.sees:
+        features = tuple(Features(encoder, trained, _drawings(job, spec, stride)) for job in demos)
+    return SuiteDataset(demos, encoder, trained, features)
+
+
+def _pretrained(
+    encoder: EncoderSpec, selection: Selection, suite: SuiteSpec, tasks: list[int], protocol: str
+) -> TrainedEncoder | None:
+    """Whatever is pretrained learns from as many further demonstrations."""
+    if not encoder.pretraining_steps:
+        return None
+    count = selection.attempts
+    suite.check_episodes(protocol, 2 * count)
+    further = demonstrations(suite, tasks, count, count, protocol)
+    training = Training(encoder.pretraining_steps, batch=64, learning_rate=3e-3, schedule="cosine")
+    return TrainedEncoder(encoder, tuple(_drawings(job, suite, 4) for job in further), training)
+
+
+def _drawings(job: Demonstrations, suite: SuiteSpec, stride: int) -> Drawings:
+    return Drawings(job, suite.cameras, history=1, stride=stride)
