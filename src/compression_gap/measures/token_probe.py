@@ -19,13 +19,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from compression_gap.measures.code_lengths import CodeLengths
+from compression_gap.measures.split import EVERY, TEST, TRAIN, VALIDATION, Split
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import Loss
 from compression_gap.training import WEIGHTS, Report, Training, save_tensors, train
 from compression_gap.transformer import Transformer, causal_mask
 
-TRAIN, VALIDATION, TEST = 0, 1, 2
-EVERY = 7  # of seven demonstrations five are for training, one is for validation and one for testing
 FRACTIONS = (0.25, 0.5, 1.0)
 """Of the training demonstrations, for the learning curve."""
 PADDING = -1
@@ -88,8 +87,7 @@ class Codes:
                 f"digits: expected all {self.vocab_size} ids of codes of one length as digits, got {self.digits}"
                 f"{' and codes that end early' if self.varies else ''}; give None to tell ids at once"
             )
-        fewest = min(int((self.part == part).sum()) for part in (TRAIN, VALIDATION, TEST))
-        if fewest == 0:
+        if Split(self.demonstration).fewest == 0:
             count = len(torch.unique(self.demonstration))
             raise ValueError(
                 f"demonstration: code lengths on held-out chunks need demonstrations to train on, to stop by and to "
@@ -104,8 +102,7 @@ class Codes:
     @property
     def part(self) -> Int[Tensor, " N"]:
         """TRAIN, VALIDATION or TEST of every chunk: by the rank of its demonstration."""
-        _, rank = torch.unique(self.demonstration, return_inverse=True)
-        return (rank % EVERY - (EVERY - 3)).clamp(min=TRAIN)
+        return Split(self.demonstration).part
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -114,11 +111,7 @@ class Codes:
 
     def rows(self, part: int, fraction: float = 1.0) -> Int[Tensor, " M"]:
         """Row numbers of a part; of its demonstrations only a fraction, which a larger fraction contains."""
-        rows = torch.nonzero(self.part == part).flatten()
-        names = torch.unique(self.demonstration[rows]).tolist()
-        order = sorted(names, key=lambda name: seed_of("learning curve", name))
-        kept = torch.tensor(order[: math.ceil(fraction * len(order))], device=rows.device)
-        return rows[torch.isin(self.demonstration[rows], kept)]
+        return Split(self.demonstration).rows(part, fraction)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Where the bottleneck is, how sure that is, and what an upgrade buys."""

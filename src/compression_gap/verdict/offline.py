@@ -1,0 +1,210 @@
+"""Where the bottleneck is, without a rollout: from reconstruction errors, retrained heads and code lengths.
+
+A part is a bottleneck if upgrading it helps: if the predicted gain is above a threshold. The verdict commits to a label
+only if that is decided for every part that could change the label; else it is `undetermined`, and says what would settle
+it. Nominal bits decide nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from compression_gap.measures.quantity import FEWEST_DEMONSTRATIONS, Quantity, mean_over_demonstrations
+from compression_gap.measures.split import EVERY
+from compression_gap.verdict.prediction import PARTS, UNKNOWN, Arms, Gain, Part, Unit, predict_bits, predict_gains
+from compression_gap.verdict.success_curve import SuccessCurve
+
+Label = Literal["encoder-bound", "codebook-bound", "policy-or-data-bound", "several", "none: saturated", "undetermined"]
+BOUND: dict[Part, Label] = {
+    "encoder": "encoder-bound",
+    "codebook": "codebook-bound",
+    "data": "policy-or-data-bound",
+}
+THRESHOLD: dict[Unit, float] = {"points": 5.0, "share of the distortion": 0.1}
+"""A gain that counts."""
+SURE = 0.8
+"""Probability from which on a part is decided, one way or the other."""
+NEVER = 1e-10  # variance of scaled actions below which they never change
+DISTORTION = "mean squared error of a scaled action value"
+
+
+@dataclass(frozen=True)
+class OfflineEvidence:
+    """What was measured on the test chunks."""
+
+    arms: Arms
+    reconstruction: Float[np.ndarray, " N"] | None
+    """Mean squared error of every test chunk as the pipeline's own code reads it; None without a code."""
+    variance: float
+    """Mean squared distance of the test chunks' scaled values from the mean training chunk."""
+    entropy: Quantity | None = None
+    """Upper bound on the bits of the pipeline's own codes, H(T); None where it was not measured."""
+    curve: SuccessCurve | None = None
+    """How success falls with distortion; None without a simulator."""
+    episode: Int[np.ndarray, " N"] | None = None
+    """For the curve: over which chunks errors are averaged before they become success. None: a chunk is judged alone."""
+
+
+@dataclass(frozen=True)
+class OfflineVerdict:
+    """A label with its evidence, its probability, and what would settle an undetermined case."""
+
+    label: Label
+    probability: float | None
+    """Of the label; for `undetermined` of the likeliest other one, `leaning`. None where nothing can be said."""
+    leaning: Label | None
+    """The likeliest label where the verdict does not commit; None where it does, or where nothing can be said."""
+    reason: str
+    """One sentence for a reader."""
+    settle: str
+    """The measurement that would settle it; empty where the verdict commits."""
+    unit: Unit
+    helps: dict[Part, float | None]
+    """Probability that upgrading a part helps; None where it is not known."""
+    gains: dict[Part, Quantity]
+    """Predicted gains with 90 % intervals; without a value, and with the reason, where they are not known."""
+    evidence: dict[str, Quantity]
+    """What was measured: D_tok, D_pol, D_resid and code lengths, each with its kind."""
+
+
+def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
+    """Judges by predicted gains: in points where there is a distortion-success curve, else in distortion."""
+    unit: Unit = "share of the distortion" if evidence.curve is None else "points"
+    measured = _measured(evidence)
+    missing = _too_little(evidence)
+    if missing:
+        why = {part: Quantity(None, "estimate", unit, "nothing", note=missing[0]) for part in PARTS}
+        return OfflineVerdict("undetermined", None, None, *missing, unit, dict.fromkeys(PARTS), why, measured)
+    gains = predict_gains(evidence.arms, evidence.curve, evidence.episode)
+    helps = {part: _helps(part, gains, evidence, unit) for part in PARTS}
+    quantities = {
+        part: gain.quantity if gain else Quantity(None, "estimate", unit, "nothing", note=UNKNOWN[part])
+        for part, gain in gains.items()
+    }
+    label, probability = _likeliest(helps)
+    doubtful = _doubtful(helps, label)
+    if not doubtful:
+        reason = _reason(label, quantities, unit)
+        return OfflineVerdict(label, probability, None, reason, "", unit, helps, quantities, measured)
+    reason = f"whether a better {' or '.join(_NAMES[part] for part in doubtful)} helps is not decided"
+    settle = "; ".join(_settle(part, gains[part], unit) for part in doubtful)
+    known = all(share is not None for share in helps.values())
+    leaning = (probability, label) if known else (None, None)
+    return OfflineVerdict("undetermined", *leaning, reason, settle, unit, helps, quantities, measured)
+
+
+_NAMES: dict[Part, str] = {"encoder": "encoder", "codebook": "code", "data": "policy or more data"}
+
+
+def _measured(evidence: OfflineEvidence) -> dict[str, Quantity]:
+    arms, demonstration = evidence.arms, evidence.arms.own.demonstration
+
+    def mean(values: Float[np.ndarray, "seeds N"], kind: Literal["estimate", "upper bound"], unit: str) -> Quantity:
+        return mean_over_demonstrations(values, demonstration, kind=kind, unit=unit)
+
+    executed = arms.own.errors[-1]
+    measured = {"D_pol": mean(executed, "estimate", DISTORTION)}
+    if evidence.reconstruction is not None:
+        measured["D_tok"] = mean(evidence.reconstruction[None], "estimate", DISTORTION)
+        measured["D_resid"] = mean(executed - evidence.reconstruction, "estimate", DISTORTION)
+    for name, other in {"better encoder": arms.encoder, "larger code": arms.codebook}.items():
+        if other is not None:
+            measured[f"D_pol, {name}"] = mean(other.errors[-1], "estimate", DISTORTION)
+    if arms.own.bits is not None:
+        measured["CE(T | Z)"] = mean(arms.own.bits[-1], "upper bound", "bits a chunk")
+    if arms.encoder is not None and arms.encoder.bits is not None:
+        measured["CE(T | better Z)"] = mean(arms.encoder.bits[-1], "upper bound", "bits a chunk")
+    gap = predict_bits(arms)
+    if gap is not None:
+        measured["bits that a better encoder adds"] = gap
+    if evidence.entropy is not None:
+        measured["H(T)"] = evidence.entropy
+    return measured
+
+
+def _too_little(evidence: OfflineEvidence) -> tuple[str, str] | None:
+    """Why no verdict is possible at all, and what to do; None if one is."""
+    own = evidence.arms.own
+    tested = len(np.unique(own.demonstration))
+    if tested < FEWEST_DEMONSTRATIONS:
+        reason = f"too little data: {tested} demonstrations to test on, at least {FEWEST_DEMONSTRATIONS} are needed"
+        return reason, f"give at least {FEWEST_DEMONSTRATIONS * EVERY} demonstrations"
+    if evidence.variance < NEVER:
+        return (
+            "the actions never change, so there is nothing to predict",
+            "give demonstrations in which something moves",
+        )
+    if not np.isfinite(own.errors).all():
+        return "some errors are not finite numbers", "look at the actions and the code for NaN and infinite numbers"
+    return None
+
+
+def _helps(part: Part, gains: dict[Part, Gain | None], evidence: OfflineEvidence, unit: Unit) -> float | None:
+    """Probability that upgrading a part helps; None where it is not known.
+
+    Without a code there is none to enlarge. Where an encoder's gain is not known, it is at most what the policy loses
+    beyond its code: if even all of that is less than the threshold, no encoder helps.
+    """
+    gain = gains[part]
+    if gain is not None:
+        return gain.helps(THRESHOLD[unit])
+    if part == "codebook" and evidence.reconstruction is None:
+        return 0.0
+    if part == "encoder":
+        own = evidence.arms.own.errors[-1:]
+        perfect = np.zeros_like(own) if evidence.reconstruction is None else np.minimum(own, evidence.reconstruction)
+        if evidence.curve is None:
+            most = 1 - float(perfect.mean()) / max(float(own.mean()), NEVER)
+        else:
+            rates = [evidence.curve.points(errors, evidence.episode).mean() for errors in (perfect, own)]
+            most = float(rates[0] - rates[1])
+        if most < THRESHOLD[unit]:
+            return 0.0
+    return None
+
+
+def _likeliest(helps: dict[Part, float | None]) -> tuple[Label, float]:
+    """The label that is likeliest, errors of the parts being independent; what is not known counts as even odds."""
+    odds = {part: 0.5 if share is None else share for part, share in helps.items()}
+    none = float(np.prod([1 - share for share in odds.values()]))
+    shares: dict[Label, float] = {"none: saturated": none}
+    for part in PARTS:
+        others = float(np.prod([1 - odds[other] for other in PARTS if other != part]))
+        shares[BOUND[part]] = odds[part] * others
+    shares["several"] = max(0.0, 1 - sum(shares.values()))
+    label = max(shares, key=lambda one: shares[one])
+    return label, shares[label]
+
+
+def _doubtful(helps: dict[Part, float | None], label: Label) -> tuple[Part, ...]:
+    """Parts that could change the label and are not decided; none if two surely help, whatever the third does."""
+    sure = [part for part, share in helps.items() if share is not None and share >= SURE]
+    if label == "several" and len(sure) >= 2:
+        return ()
+    return tuple(part for part, share in helps.items() if share is None or 1 - SURE < share < SURE)
+
+
+def _reason(label: Label, gains: dict[Part, Quantity], unit: Unit) -> str:
+    if label == "none: saturated":
+        return f"no upgrade is predicted to gain more than {_amount(THRESHOLD[unit], unit)}"
+    best = [part for part in PARTS if gains[part].value is not None]
+    best.sort(key=lambda part: -(gains[part].value or 0.0))
+    told = ", ".join(f"{_NAMES[part]} {_amount(gains[part].value or 0.0, unit)}" for part in best)
+    return f"predicted gains: {told}"
+
+
+def _amount(value: float, unit: Unit) -> str:
+    return f"{value:.1f} points" if unit == "points" else f"{100 * value:.0f} % of the distortion"
+
+
+def _settle(part: Part, gain: Gain | None, unit: Unit) -> str:
+    if gain is None:
+        return f"{_NAMES[part]}: {UNKNOWN[part]}"
+    return (
+        f"{_NAMES[part]}: more demonstrations to test on and more head seeds, or the upgrade itself in a simulator; "
+        + (f"the gain is within {_amount(1.645 * gain.spread, unit)} of {_amount(gain.value, unit)}")
+    )

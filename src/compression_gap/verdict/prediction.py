@@ -1,0 +1,176 @@
+"""What an upgrade will buy, said before the upgraded policy is rolled out once.
+
+Only heads are retrained: over the features of another encoder, through another code, or on less of the data. Gains are
+differences on the same test demonstrations. Intervals are 90 %: over demonstrations, head seeds and replays, and as
+wide again as predictions missed by where every upgrade was really made (`benchmarks/calibration.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import ndtr, ndtri
+
+from compression_gap.measures.quantity import BITS, Quantity, mean_over_demonstrations
+from compression_gap.verdict.heads import Executed
+from compression_gap.verdict.success_curve import SuccessCurve
+
+Part = Literal["encoder", "codebook", "data"]
+PARTS: tuple[Part, ...] = ("encoder", "codebook", "data")
+Unit = Literal["points", "share of the distortion"]
+
+DRAWS = 400
+LEVEL = 0.9
+OVER = "90 %: other demonstrations, head seeds, and what predictions missed by where the truth was known"
+UNKNOWN: dict[Part, str] = {
+    "encoder": "not known: give a candidate encoder (--encoder) or states",
+    "codebook": "not known: give a larger code, or let the head do without a code",
+    "data": "not known: the learning curve was not measured at a quarter and at half of the demonstrations",
+}
+
+
+@dataclass(frozen=True)
+class Missed:
+    """How predictions of one kind missed on the development half of the calibration."""
+
+    factor: float
+    """Times the predicted gain."""
+    relative: float
+    """Standard deviation, as a share of the predicted gain."""
+    absolute: float
+    """Standard deviation, in the gain's unit."""
+
+
+MISSED: dict[Unit, dict[Part, Missed]] = {
+    "points": {
+        "encoder": Missed(1.0, 0.25, 1.5),
+        "codebook": Missed(1.0, 0.25, 1.5),
+        "data": Missed(0.7, 0.25, 1.5),
+    },
+    "share of the distortion": {
+        "encoder": Missed(1.0, 0.25, 0.03),
+        "codebook": Missed(1.0, 0.25, 0.03),
+        "data": Missed(0.7, 0.25, 0.03),
+    },
+}
+
+
+@dataclass(frozen=True)
+class Arms:
+    """What heads would execute on the same test chunks: as the pipeline is, and with candidates for its parts.
+
+    Raises ValueError if they were not tested on the same chunks.
+    """
+
+    own: Executed
+    encoder: Executed | None = None
+    """Over the features of a candidate encoder, or over states, through the pipeline's own code."""
+    codebook: Executed | None = None
+    """Over the pipeline's own features, through a candidate code, or a regression."""
+
+    def __post_init__(self) -> None:
+        for name in ("encoder", "codebook"):
+            other: Executed | None = getattr(self, name)
+            if other is not None and not np.array_equal(other.rows, self.own.rows):
+                raise ValueError(
+                    f"{name}: expected heads tested on the same {len(self.own.rows)} chunks as the pipeline's own, "
+                    f"got {len(other.rows)} that are not all the same; give all heads the same demonstrations"
+                )
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What an upgrade of one part is predicted to buy, in one unit."""
+
+    part: Part
+    value: float
+    spread: float
+    """Standard deviation, of everything that is not known."""
+    unit: Unit
+
+    def helps(self, threshold: float) -> float:
+        """Probability that the gain is above a threshold, the error being normal."""
+        return float(ndtr((self.value - threshold) / self.spread))
+
+    @property
+    def quantity(self) -> Quantity:
+        """The estimate with its 90 % interval."""
+        half = float(ndtri((1 + LEVEL) / 2)) * self.spread
+        return Quantity(self.value, "estimate", self.unit, OVER, self.value - half, self.value + half)
+
+
+def predict_gains(
+    arms: Arms, curve: SuccessCurve | None = None, episode: Int[np.ndarray, " N"] | None = None
+) -> dict[Part, Gain | None]:
+    """The gain of every upgrade; None for a part without a candidate (`UNKNOWN` says what to give).
+
+    With a curve gains are in points, and errors are averaged over each `episode` (None: a chunk is one) before they
+    become success; without one, in shares of the pipeline's own distortion that go away.
+    """
+    if curve is None:
+        scale = max(float(arms.own.errors[-1].mean()), 1e-12)
+
+        def worth(one: Executed, _: int) -> Float[np.ndarray, "fractions seeds N"]:
+            return -one.errors / scale
+    else:
+
+        def worth(one: Executed, draw: int) -> Float[np.ndarray, "fractions seeds N"]:
+            return curve.points(one.errors, episode, draw % len(curve.success))
+
+    unit: Unit = "share of the distortion" if curve is None else "points"
+    own = _resampled(arms.own, worth, "own")
+    gains: dict[Part, Gain | None] = dict.fromkeys(PARTS)
+    for part, other in (("encoder", arms.encoder), ("codebook", arms.codebook)):
+        if other is not None:
+            gains[part] = _gain(part, _resampled(other, worth, part)[:, -1] - own[:, -1], unit)
+    if 0.5 in arms.own.fractions:
+        gains["data"] = _gain("data", own[:, -1] - own[:, arms.own.fractions.index(0.5)], unit)
+    return gains
+
+
+def predict_bits(arms: Arms) -> Quantity | None:
+    """Bits about the pipeline's code that a candidate encoder gives more, by code lengths; None without candidate or
+    code. The interval is 95 %."""
+    if arms.encoder is None or arms.encoder.bits is None or arms.own.bits is None:
+        return None
+    gap = arms.own.bits[-1] - arms.encoder.bits[-1]
+    return mean_over_demonstrations(gap, arms.own.demonstration, kind="estimate", unit=BITS)
+
+
+def _gain(part: Part, draws: Float[np.ndarray, " draws"], unit: Unit) -> Gain:
+    """The first draw is the estimate itself."""
+    missed = MISSED[unit][part]
+    value = missed.factor * float(draws[0])
+    spread = math.hypot(missed.factor * float(draws[1:].std()), missed.relative * abs(value), missed.absolute)
+    return Gain(part, value, spread, unit)
+
+
+def _resampled(
+    one: Executed, worth: Callable[[Executed, int], Float[np.ndarray, "fractions seeds N"]], name: str
+) -> Float[np.ndarray, "draws fractions"]:
+    """Mean worth along the learning curve: as it is, then with demonstrations and seeds drawn again.
+
+    The same demonstrations are drawn for all arms, because their gains are differences; seeds are each arm's own.
+    """
+    _, cluster = np.unique(one.demonstration, return_inverse=True)
+    count, seeds = int(cluster.max()) + 1, one.errors.shape[1]
+    drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
+    chosen = np.random.default_rng([1, len(name)]).multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS) / seeds
+    drawn = np.concatenate([np.ones((1, count)), drawn])
+    chosen = np.concatenate([np.full((1, seeds), 1 / seeds), chosen])
+    sizes = drawn @ np.bincount(cluster)
+    means = np.empty((DRAWS + 1, len(one.fractions)))
+    kept: dict[int, np.ndarray] = {}
+    for draw in range(DRAWS + 1):
+        number = draw % 41
+        if number not in kept:
+            values = worth(one, number)
+            flat = values.reshape(-1, values.shape[2])
+            kept[number] = np.stack([np.bincount(cluster, row) for row in flat]).reshape(*values.shape[:2], count)
+        means[draw] = np.einsum("fsc,s,c->f", kept[number], chosen[draw], drawn[draw]) / sizes[draw]
+    return means

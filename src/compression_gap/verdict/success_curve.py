@@ -1,0 +1,58 @@
+"""How success falls with distortion: replays in which the expert's chunks were executed less and less exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.optimize import isotonic_regression
+
+KNOTS = 50
+DRAWS = 40
+FEWEST = 20
+"""Replays below which no curve is worth fitting."""
+
+
+@dataclass(frozen=True)
+class SuccessCurve:
+    """Success against mean squared error, falling, with what other replays would have given."""
+
+    distortion: Float[np.ndarray, " K"]
+    """Ascending, in the unit of the heads' errors."""
+    success: Float[np.ndarray, "draws K"]
+    """Shares, never rising. The first row is the fit to all replays, the others to replays drawn again."""
+
+    @classmethod
+    def fit(cls, distortion: Float[np.ndarray, " M"], success: Float[np.ndarray, " M"]) -> SuccessCurve:
+        """Isotonic regression (Barlow et al. 1972) of success, 0 to 1, on each replay's own distortion.
+
+        Raises ValueError with fewer than 20 replays, or if they are not finite.
+        """
+        if len(distortion) != len(success) or len(distortion) < FEWEST:
+            raise ValueError(
+                f"a distortion-success curve needs at least {FEWEST} replays, each with its success; got "
+                f"{len(distortion)} distortions and {len(success)} successes"
+            )
+        if not (np.isfinite(distortion).all() and np.isfinite(success).all()):
+            raise ValueError("a distortion-success curve needs finite numbers, got NaN or infinite ones")
+        rng = np.random.default_rng(0)
+        knots = np.unique(np.quantile(distortion, np.linspace(0, 1, KNOTS)))
+        samples = [np.arange(len(distortion)), *rng.integers(len(distortion), size=(DRAWS, len(distortion)))]
+        rows = []
+        for sample in samples:
+            order = sample[np.argsort(distortion[sample], kind="stable")]
+            fitted = isotonic_regression(success[order], increasing=False).x
+            rows.append(np.interp(knots, distortion[order], fitted))
+        return cls(knots, np.stack(rows))
+
+    def points(
+        self, errors: Float[np.ndarray, "fractions seeds N"], episode: Int[np.ndarray, " N"] | None, draw: int = 0
+    ) -> Float[np.ndarray, "fractions seeds N"]:
+        """Success in points at the errors, which are averaged over each episode first; None: every chunk is one."""
+        if episode is not None:
+            _, group = np.unique(episode, return_inverse=True)
+            flat = errors.reshape(-1, errors.shape[2])
+            mean = np.stack([np.bincount(group, row) for row in flat]) / np.bincount(group)
+            errors = mean[:, group].reshape(errors.shape)
+        return 100 * np.interp(errors, self.distortion, self.success[draw])
