@@ -201,8 +201,11 @@ def arguments() -> argparse.ArgumentParser:
     auditing.add_argument("--tokenizer", action="append", default=[], metavar="KIND", help=text)
     text = "KIND or KIND:field=value,field=value of an encoder that is shown a suite's pictures (pretrained:model=...)"
     auditing.add_argument("--encoder", metavar="KIND", help=text)
-    text = "an .npy, or an .npz with the field `features`: what an encoder made of every step"
-    auditing.add_argument("--features", type=Path, metavar="FILE", help=text)
+    text = (
+        "an .npy, or an .npz with the field `features`: what the policy's encoder made of every step; given again, "
+        "what a candidate for its place made of them"
+    )
+    auditing.add_argument("--features", type=Path, action="append", default=[], metavar="FILE", help=text)
     text = "the suite whose units and grippers hold for the actions of files"
     auditing.add_argument("--suite", metavar="NAME", help=text)
     text = "how long it may take on two cores; the answer says what that left out (default: 2m)"

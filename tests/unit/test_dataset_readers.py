@@ -183,13 +183,12 @@ def test_a_file_that_is_no_npz_or_cut_off_is_said_so(half: bool, tmp_path: Path)
 
 def test_features_of_another_file_must_match_the_steps(tmp_path: Path):
     np.save(tmp_path / "seen.npy", np.ones((300, 4)))
-    (tmp_path / "out").mkdir()
-    assert read_features(tmp_path / "seen.npy", 300, tmp_path / "out").shape == (300, 4)
+    assert read_features(tmp_path / "seen.npy", 300, tmp_path / "out.npy").shape == (300, 4)
     with pytest.raises(ValueError, match=r"seen.npy: expected \[299, F\], got \[300, 4\]"):
-        read_features(tmp_path / "seen.npy", 299, tmp_path / "out")
+        read_features(tmp_path / "seen.npy", 299, tmp_path / "out.npy")
     np.save(tmp_path / "objects.npy", np.array([None] * 300), allow_pickle=True)
     with pytest.raises(ValueError, match="holds Python objects"):
-        read_features(tmp_path / "objects.npy", 300, tmp_path / "out")
+        read_features(tmp_path / "objects.npy", 300, tmp_path / "out.npy")
 
 
 def spoil_info(folder: Path, **changes: Any) -> None:

@@ -17,6 +17,7 @@ from compression_gap import config
 from compression_gap.commands.answer import Answer, finish, show_failures
 from compression_gap.commands.audit_data import Source, dataset_of
 from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPlan, audit_plan
+from compression_gap.commands.audit_verdict import verdicts_of
 from compression_gap.measures.code_lengths import CodeLengths, information
 from compression_gap.measures.quantity import BITS, Quantity, tightest
 from compression_gap.measures.rate_distortion import Spectrum, gaussian_distortion, gaussian_rate
@@ -96,6 +97,7 @@ def content_of(plan: AuditPlan, asked: Asked, store: Store, outcome: Outcome) ->
     assert held is not None, "the ledger always has it"
     codes = tuple(_code(one, store, outcome, spectrum) for one in plan.tokenizers)
     arms = tuple(_arm(arm, row, plan, store) for arm, row in told["arms"].items())
+    verdicts = verdicts_of(plan, codes, store)
     total = spectrum.total
     curve = gaussian_distortion(spectrum, CURVE_BITS).values / total
     return AuditContent(
@@ -121,7 +123,7 @@ def content_of(plan: AuditPlan, asked: Asked, store: Store, outcome: Outcome) ->
         arms=arms,
         codes=codes,
         continuous=_heads(plan.continuous, store),
-        verdicts=(),
+        verdicts=verdicts,
         curve=tuple(zip(CURVE_BITS.tolist(), curve.tolist(), strict=True)),
         command=asked.command,
     )
@@ -208,13 +210,13 @@ def _heads(jobs: dict[Arm, AuditHead], store: Store) -> tuple[HeadRow, ...]:
 
 
 def _lengths(job: AuditHead | None, store: Store) -> CodeLengths | None:
-    """Lengths of codes as a head has them; None for a head without a code."""
-    if job is None or not store.has(job):
+    """Lengths of codes as a head has them along the learning curve; None without a code or a curve."""
+    if job is None or not store.has(job) or 0.5 not in job.training.fractions:
         return None
-    kept = job.load(store)
-    if "bits" not in kept:
+    found = job.load(store)
+    if found.bits is None:
         return None
-    return CodeLengths(job.training.fractions, kept["bits"][..., None], kept["demonstration"])
+    return CodeLengths(found.fractions, found.bits[..., None], found.demonstration)
 
 
 def _unknown(told: dict[str, Any]) -> tuple[str, ...]:

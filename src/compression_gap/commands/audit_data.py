@@ -27,7 +27,8 @@ class Source:
     """Files, a folder, or the name of a suite."""
     selection: Selection
     """Which of a suite's demonstrations."""
-    features: Path | None
+    features: Sequence[Path]
+    """Of the policy's own encoder and, if there are two, of a candidate for its place."""
     encoder: str | None
     units: str | None
     """A suite whose action units hold for the files."""
@@ -56,8 +57,9 @@ class Source:
     @property
     def words(self) -> list[str]:
         """As they would be typed behind the command's name."""
-        chosen = {"--features": self.features, "--encoder": self.encoder, "--suite": self.units}
-        further = [word for name, value in chosen.items() if value is not None for word in (name, str(value))]
+        further = [word for path in self.features for word in ("--features", str(path))]
+        chosen = {"--encoder": self.encoder, "--suite": self.units}
+        further += [word for name, value in chosen.items() if value is not None for word in (name, value)]
         return self.selection.words(further) if self.is_suite else [*self.typed, *further]
 
 
@@ -77,6 +79,10 @@ def dataset_of(source: Source, store: Store, workers: int, device: str, stride: 
             f"--encoder {source.encoder}: {source.typed[0]} has no pictures to show it; compute its features and give "
             "them with --features FILE"
         )
+    if len(source.features) > 2:
+        raise ValueError(
+            f"--features {source.features[2]}: expected at most two, those of the policy's encoder and of a candidate"
+        )
     with bar(source.name) as report:
         job, read = dataset_of_files(source.paths, source.features, source.units or "", report)
         if not store.has(job):
@@ -86,7 +92,7 @@ def dataset_of(source: Source, store: Store, workers: int, device: str, stride: 
 
 def _of_suite(source: Source, stride: int) -> SuiteDataset:
     """A suite's demonstrations, and what an encoder makes of the frames that chunks begin with."""
-    for name, value in (("--features", source.features), ("--suite", source.units)):
+    for name, value in (("--features", next(iter(source.features), None)), ("--suite", source.units)):
         if value is not None:
             raise ValueError(f"{name} {value}: it is for files, and {source.typed[0]} is a suite; leave it away")
     spec = source.selection.spec()

@@ -42,7 +42,7 @@ class Budget:
     heads: HeadTraining
     """Of policy heads."""
     head_arms: tuple[Arm, ...]
-    """What heads are told; the last that there is counts as the best."""
+    """What heads are told, where it is there."""
     controls: tuple[Arm, ...]
     left_out: tuple[str, ...]
     """What a larger budget would add."""
@@ -54,8 +54,8 @@ QUICK = Budget(
     tokenizers=("binning", "fast"),
     training_steps=300,
     probing=None,
-    heads=HeadTraining(steps=300, seeds=(0,), fractions=(0.5, 1.0)),
-    head_arms=("features", "known"),
+    heads=HeadTraining(steps=200, seeds=(0,), fractions=(0.5, 1.0), judged=1000),
+    head_arms=("nothing", "features", "candidate", "state"),
     controls=(),
     left_out=(
         "bits by denoising, which also find what is not linear",
@@ -71,8 +71,8 @@ MIDDLE = Budget(
     tokenizers=("binning", "fast", "oat"),
     training_steps=2500,
     probing=Probing(steps=600, hastes=(0.0, 0.3), seeds=(0,)),
-    heads=HeadTraining(seeds=(0,)),
-    head_arms=("features", "known", "state", "shuffled"),
+    heads=HeadTraining(steps=400, seeds=(0,), judged=2000),
+    head_arms=("nothing", "features", "candidate", "known", "state", "shuffled"),
     controls=("shuffled",),
     left_out=("longer training of tokenizers and probes", "three probe seeds", "the arm of random numbers"),
 )
@@ -83,7 +83,7 @@ LONG = Budget(
     training_steps=8000,
     probing=Probing(),
     heads=HeadTraining(steps=1600),
-    head_arms=("features", "known", "state", "shuffled", "random"),
+    head_arms=("nothing", "features", "candidate", "known", "state", "shuffled", "random"),
     controls=("shuffled", "random"),
     left_out=(),
 )
@@ -113,6 +113,8 @@ class AuditPlan:
     chunking: Chunking
     ledger: ActionLedger
     tokenizers: tuple[TokenizerPlan, ...]
+    named: bool
+    """Whether the tokenizers were named by the user."""
     bits: dict[Arm, ArmBits]
     """By denoising; empty where the budget has none."""
     continuous: dict[Arm, AuditHead]
@@ -138,14 +140,16 @@ def audit_plan(
     """
     chunking = Chunking(horizon, stride, budget.most)
     shape, arms = ChunkShape(horizon, len(given.names)), arms_of(given)
-    controls = budget.controls if "features" in arms else ()
+    controls, own = budget.controls if "features" in arms else (), own_arm(arms)
     ledger = ActionLedger(dataset, chunking, controls)
 
     def heads(tokenizer: AuditTokenizer | None) -> dict[Arm, AuditHead]:
-        told = [arm for arm in budget.head_arms if arm in (*arms, *controls)]
-        if tokenizer is not None:
-            told.insert(0, "nothing")
-        return {arm: AuditHead(dataset, chunking, arm, tokenizer, budget.heads) for arm in told}
+        there: tuple[Arm, ...] = (*arms, *controls) if tokenizer is None else ("nothing", *arms, *controls)
+        found: dict[Arm, AuditHead] = {}
+        for arm in there:
+            if arm in (*budget.head_arms, own):
+                found[arm] = AuditHead(dataset, chunking, arm, tokenizer, _training(budget, arm, own))
+        return found
 
     plans = []
     for name in names or [kind for kind in budget.tokenizers if kind in plugins.kinds("tokenizers")]:
@@ -161,4 +165,18 @@ def audit_plan(
         known = ArmBits(denoisers, "known") if "known" in arms else None
         for arm in (*arms, *controls):
             bits[arm] = known if arm == "known" and known else ArmBits(denoisers, arm, known)
-    return AuditPlan(budget, dataset, chunking, ledger, tuple(plans), bits, heads(None))
+    return AuditPlan(budget, dataset, chunking, ledger, tuple(plans), bool(names), bits, heads(None))
+
+
+def own_arm(arms: Sequence[Arm]) -> Arm:
+    """What the policy is told as it is: its features, else what it knows without."""
+    order: tuple[Arm, ...] = ("features", "known")
+    for arm in order:
+        if arm in arms:
+            return arm
+    return "nothing"
+
+
+def _training(budget: Budget, arm: Arm, own: Arm) -> HeadTraining:
+    """Along the learning curve for the policy as it is; candidates learn once, from all demonstrations."""
+    return budget.heads if arm in (own, "nothing") else budget.heads.replace(fractions=(1.0,))

@@ -21,7 +21,7 @@ ENOUGH = 56
 """Demonstrations from which on there are eight to test on, so that intervals can be told."""
 SWITCH = 3  # different values that a command which only opens and closes may have
 META = "trajectories.json"
-ARRAYS = ("action", "ends", "task", "proprioception", "state", "features")
+ARRAYS = ("action", "ends", "task", "proprioception", "state", "features", "candidate")
 TRAIN, VALIDATION, TEST = 0, 1, 2
 EVERY = 7  # of seven demonstrations five are for training, one is for validation and one for testing
 
@@ -68,6 +68,8 @@ class Trajectories:
     """Float32 [N, S]: the true state, which no camera told; what a perfect encoder could tell."""
     features: np.ndarray | None = None
     """[N, F], as an encoder made them."""
+    candidate: np.ndarray | None = None
+    """[N, G], as another encoder made them, which might take the first one's place."""
     notes: tuple[str, ...] = ()
     """What the reader took for granted or left away."""
 

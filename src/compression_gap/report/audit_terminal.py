@@ -45,8 +45,11 @@ def _verdict(row: VerdictRow, evidence: int) -> list[str]:
 
 def _upgrade(row: VerdictRow, number: int) -> str:
     upgrade = row.upgrades[number]
+    told = briefly(upgrade.gain, 1)
+    if upgrade.gain.value is not None:
+        told = f"{told} {upgrade.gain.unit}"
     chance = "" if upgrade.chance is None else f"; counts with probability {plain(upgrade.chance, 2)}"
-    return f"{upgrade.name} (through {row.code}): {briefly(upgrade.gain, 2)} {upgrade.gain.unit}{chance}"
+    return f"{upgrade.name} (through {row.code}) buys {told}{chance}"
 
 
 def _actions(content: AuditContent) -> list[list[str]]:

@@ -7,6 +7,7 @@ unpickling anything.
     proprioception  [N, P]   optional: what the robot feels of itself before the action
     state           [N, S]   optional: the true state before the action, which no camera told
     features        [N, F]   optional: what an encoder makes of the pictures before the action
+    candidate       [N, G]   optional: what another encoder makes of them, which might take the first one's place
     task            [N] or [E]   optional: whole numbers or text
     names           [D]      optional text: names of the action values
     scale           [D]      optional: how many mm or degrees an action of 1 is; needs `names`, in which x, y, z move
@@ -38,8 +39,8 @@ from compression_gap.data.checked import (
 )
 from compression_gap.data.trajectories import Trajectories, numbered, switches
 
-STEPS = ("proprioception", "state", "features")
-FIELDS = ("action", "episode", "episode_ends", *STEPS, "task", "names", "scale", "gripper")
+STEPS, LARGE = ("proprioception", "state"), ("features", "candidate")
+FIELDS = ("action", "episode", "episode_ends", *STEPS, *LARGE, "task", "names", "scale", "gripper")
 
 
 class Archive:
@@ -150,9 +151,10 @@ def read_arrays(path: Path, folder: Path) -> Trajectories:
         action = archive.read("action", ("N", "D"))
         steps, width = action.shape
         ends = _ends(archive, steps)
-        found = {name: archive.read(name, (steps, "width")) for name in STEPS[:2] if name in archive.fields}
-        if "features" in archive.fields:
-            found["features"] = archive.copy("features", (steps, "F"), folder / "features.npy")
+        found = {name: archive.read(name, (steps, "width")) for name in STEPS if name in archive.fields}
+        for name in LARGE:
+            if name in archive.fields:
+                found[name] = archive.copy(name, (steps, "F"), folder / f"{name}.npy")
         task, tasks = _tasks(archive, steps, ends)
         names, scale, gripper = _meaning(archive, action)
     assert len(names) == width, "_meaning says so"
@@ -168,15 +170,15 @@ def read_arrays(path: Path, folder: Path) -> Trajectories:
         proprioception=found.get("proprioception"),
         state=found.get("state"),
         features=found.get("features"),
+        candidate=found.get("candidate"),
     )
 
 
-def read_features(path: Path, steps: int, folder: Path) -> np.ndarray:
-    """Features [N, F] of an .npy file, or of the field `features` of an .npz; copied to `folder`.
+def read_features(path: Path, steps: int, out: Path) -> np.ndarray:
+    """Features [N, F] of an .npy file, or of the field `features` of an .npz; copied to the .npy file `out`.
 
     Raises ValueError naming the file and the cure if they do not match the steps or are not finite.
     """
-    out = folder / "features.npy"
     if path.suffix == ".npz":
         with open_archive(path) as archive:
             if "features" not in archive.fields:

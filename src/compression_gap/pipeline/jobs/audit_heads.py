@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import shutil
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,7 +14,7 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor
 
-from compression_gap.data.trajectories import Chunking
+from compression_gap.data.trajectories import TRAIN, Chunking
 from compression_gap.measures.attempts import read, write
 from compression_gap.measures.quantity import mean_over_demonstrations
 from compression_gap.pipeline.job import Context, Cost, Job
@@ -56,49 +58,57 @@ class AuditHead(Job, kind="audit_head", version=1):
         windows, given = audited.windows, audited.trajectories
         chunks = audited.scaled.unflatten(1, (windows.horizon, -1))
         tokenizer = None if self.tokenizer is None else self.tokenizer.load(context.store)
-        code, written = None, torch.arange(len(chunks))
-        if tokenizer is not None:
-            code, written = code_of(audited, tokenizer)
+        code = None if tokenizer is None else code_of(audited, tokenizer)
         rank = torch.from_numpy(given.rank[windows.demonstration])
-        found = retrain_heads(
-            audited.inputs(self.arm)[written],
-            chunks[written],
-            code,
-            rank[written],
-            self.training,
-            context.folder / HEADS,
-            context.report,
-        )
-        kept = {"errors": torch.from_numpy(found.errors), "rows": written[torch.from_numpy(found.rows)]}
-        if found.bits is not None:
+        inputs, folder = audited.inputs(self.arm), context.folder / HEADS
+        found = retrain_heads(inputs, chunks, code, rank, self.training, folder, context.report)
+        rows = torch.from_numpy(found.rows)
+        kept = {name: torch.from_numpy(getattr(found, name)) for name in ("errors", "rows", "demonstration")}
+        if code is not None:
+            assert found.bits is not None, "a head over codes tells their length"
+            mean = chunks[windows.rows(TRAIN)].mean(dim=0)
+            back = code.read(code.ids[rows])
+            back = torch.where(back.isfinite().flatten(1).all(dim=1)[:, None, None], back, mean)
             kept["bits"] = torch.from_numpy(found.bits)
-        kept["demonstration"] = torch.from_numpy(found.demonstration)
+            kept["reconstruction"] = (back - chunks[rows]).double().square().mean(dim=(1, 2))
         save_tensors(kept, context.folder / EXECUTED)
-        demonstrations = len(np.unique(given.rank[windows.demonstration[windows.part == 0]]))
+        demonstrations = len(np.unique(given.rank[windows.demonstration[windows.rows(TRAIN)]]))
         write_json(context.folder / SUMMARY, told(found, audited, demonstrations))
+        shutil.rmtree(folder)
 
-    def load(self, store: Store) -> dict[str, np.ndarray]:
-        """`errors` [fractions, seeds, M] and, over a code, `bits`; `rows` and `demonstration` [M] of the test chunks."""
-        return {name: tensor.numpy() for name, tensor in load_file(store.folder(self) / EXECUTED).items()}
+    def load(self, store: Store) -> Executed:
+        """What the heads would execute on test chunks."""
+        kept = {name: tensor.numpy() for name, tensor in load_file(store.folder(self) / EXECUTED).items()}
+        way = json.loads((store.folder(self) / SUMMARY).read_text())["way"]
+        bits, arrays = kept.get("bits"), (kept["rows"], kept["demonstration"])
+        return Executed(self.training.fractions, kept["errors"], bits, *arrays, way)
+
+    def reconstruction(self, store: Store) -> Float[np.ndarray, " N"] | None:
+        """Mean squared error of the test chunks as their own codes read them; None without a code."""
+        kept = load_file(store.folder(self) / EXECUTED)
+        return kept["reconstruction"].numpy() if "reconstruction" in kept else None
 
 
-def code_of(audited: Audited, tokenizer: Tokenizer) -> tuple[Code, Int[Tensor, " m"]]:
-    """The codes of all chunks that can be written, how they are read, and which chunks these are."""
+def code_of(audited: Audited, tokenizer: Tokenizer) -> Code:
+    """The codes of all chunks and how they are read; a chunk that cannot be written has a code that ends at once."""
     written = write(tokenizer, torch.from_numpy(audited.chunk))
-    ids = torch.from_numpy(padded(written.tokens, tokenizer.vocab_size))
-    whole = tokenizer.digits if not tokenizer.varies else None
+    some = torch.from_numpy(padded(written.tokens, tokenizer.vocab_size))
+    ids = torch.full((len(audited.chunk), some.shape[1]), -1, dtype=some.dtype)
+    ids[:, 0] = tokenizer.vocab_size
+    ids[written.rows] = some
+    whole = ((ids >= 0) & (ids < tokenizer.vocab_size)).all()
 
-    def chunks(codes: Int[Tensor, "M L"]) -> Float[Tensor, "M T D"]:
+    def chunks(codes: Int[Tensor, "M L"]) -> Float[Tensor, "M T a"]:
         ends = (codes < 0) | (codes >= tokenizer.vocab_size)
         length = torch.where(ends.any(dim=1), ends.long().argmax(dim=1), codes.shape[1])
         found = read(tokenizer, Tokens(codes.masked_fill(ends, 0), length))
         return audited.scale(found.chunk).where(found.valid[:, None, None], torch.nan)
 
-    return Code(ids, tokenizer.vocab_size, whole, chunks), written.rows
+    return Code(ids, tokenizer.vocab_size, tokenizer.digits if whole else None, chunks)
 
 
 def told(found: Executed, audited: Audited, demonstrations: int) -> dict[str, Any]:
-    """Error of what is executed as a share of the arm's variance, and the length of the code that the arm leaves open."""
+    """Error of what is executed as a share of the arm's variance, and the bits of the code that are left open."""
     values = audited.scaled.shape[1]
     errors = found.errors * values / audited.variance
     error = mean_over_demonstrations(errors[-1], found.demonstration, kind="estimate", unit="of the variance")

@@ -17,11 +17,12 @@ from compression_gap.scaling import ActionScaling
 from compression_gap.seeds import seed_of
 from compression_gap.store import Store
 
-Arm = Literal["nothing", "features", "known", "state", "shuffled", "random"]
+Arm = Literal["nothing", "features", "candidate", "known", "state", "shuffled", "random"]
 TOLD: dict[Arm, str] = {
     "nothing": "nothing",
     "features": "features",
-    "known": "proprioception and task alone",
+    "candidate": "the candidate's features",
+    "known": "proprioception and task",
     "state": "the true state",
     "shuffled": "other chunks' features",
     "random": "random numbers",
@@ -104,8 +105,9 @@ class Audited:
         if arm == "state":
             assert given.state is not None, "asked only where there is one"
             return torch.cat([rows_of(given.state, start), known], dim=1)
-        assert given.features is not None, "asked only where there are some"
-        features = rows_of(given.features, start)
+        source = given.candidate if arm == "candidate" else given.features
+        assert source is not None, "asked only where there are some"
+        features = rows_of(source, start)
         generator = torch.Generator().manual_seed(seed_of("arm", arm))
         if arm == "shuffled":
             features = features[torch.randperm(len(features), generator=generator)]
@@ -124,7 +126,8 @@ def arms_of(given: Trajectories) -> tuple[Arm, ...]:
     known: tuple[Arm, ...] = ("known",) if given.proprioception is not None or tells_task(given) else ()
     seen: tuple[Arm, ...] = ("features",) if given.features is not None else ()
     state: tuple[Arm, ...] = ("state",) if given.state is not None else ()
-    return (*seen, *known, *state)
+    other: tuple[Arm, ...] = ("candidate",) if given.candidate is not None else ()
+    return (*seen, *other, *known, *state)
 
 
 def rows_of(array: np.ndarray, rows: np.ndarray) -> Float[Tensor, "M W"]:

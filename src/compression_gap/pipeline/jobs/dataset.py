@@ -33,6 +33,7 @@ from compression_gap.training import Report
 
 HASHED = 20  # letters of a SHA-256 that stand for a file's content
 PIECE = 1 << 24
+FEATURES = ("features", "candidate")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class FileDataset(Dataset, kind="file_dataset", version=1):
     """The beginning of the SHA-256 of all files."""
     features: str = added_later("")
     """That of the file with the features, if these came apart."""
+    candidate: str = added_later("")
+    """That of a candidate encoder's."""
     units: str = added_later("")
     """A suite whose names, units and grippers hold for its actions."""
 
@@ -123,7 +126,7 @@ class SuiteDataset(Dataset, kind="suite_dataset", version=1):
 
 
 def dataset_of_files(
-    paths: Sequence[Path], features: Path | None, units: str, report: Report
+    paths: Sequence[Path], features: Sequence[Path], units: str, report: Report
 ) -> tuple[FileDataset, Reader]:
     """The description of somebody's files by their content, and what reads them.
 
@@ -146,13 +149,14 @@ def dataset_of_files(
             f"got {', '.join(map(str, paths))}"
         )
     content = digest_of(files, report)
-    return FileDataset(name, content, digest_of([features], report) if features else "", units), reader
+    own, other, *_ = [*(digest_of([path], report) for path in features), "", ""]
+    return FileDataset(name, content, own, other, units), reader
 
 
 Reader = Callable[[Path], Trajectories]
 
 
-def import_dataset(job: FileDataset, read: Reader, features: Path | None, store: Store) -> None:
+def import_dataset(job: FileDataset, read: Reader, features: Sequence[Path], store: Store) -> None:
     """Finishes a dataset from its files, all of it or nothing.
 
     Raises ValueError naming file, place and cure for whatever is wrong with them.
@@ -162,9 +166,9 @@ def import_dataset(job: FileDataset, read: Reader, features: Path | None, store:
         folder = store.partial(job)
         try:
             found = read(folder)
-            if features is not None:
-                given = read_features(features, len(found.action), folder)
-                found = replace(found, features=given)
+            for name, path in zip(FEATURES, features, strict=False):
+                given = read_features(path, len(found.action), folder / f"{name}.npy")
+                found = replace(found, **{name: given})
             if job.units:
                 found = in_units_of(found, job.units)
             found.check()
