@@ -20,7 +20,7 @@ def motion(episodes: int, steps: int = STEPS, seed: int = 0) -> tuple[np.ndarray
     rng = np.random.default_rng(seed)
     goal = np.repeat(rng.uniform(-1, 1, (episodes, 1, 6)), steps, axis=1)
     along = np.sin(np.arange(steps) / 6)[None, :, None]
-    arm = 0.8 * goal * along + 0.05 * rng.normal(size=goal.shape)
+    arm = 0.6 * goal + 0.3 * along + 0.03 * rng.normal(size=goal.shape)
     closed = np.where(np.arange(steps) < steps // 2, -1.0, 1.0)
     switch = np.broadcast_to(closed[None, :, None], (episodes, steps, 1))
     action = np.concatenate([arm, switch], axis=2).reshape(-1, 7)

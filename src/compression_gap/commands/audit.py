@@ -15,7 +15,7 @@ from rich.text import Text
 
 from compression_gap import config
 from compression_gap.commands.answer import Answer, finish, show_failures
-from compression_gap.commands.audit_data import Source, dataset_of
+from compression_gap.commands.audit_data import Source, dataset_of, naming
 from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPlan, audit_plan
 from compression_gap.commands.audit_verdict import verdicts_of
 from compression_gap.measures.code_lengths import CodeLengths, information
@@ -60,9 +60,9 @@ def audit(asked: Asked, root: Path, workers: int, device: str, *, quiet: bool) -
     store = Store(root)
     prepared = dataset_of(asked.source, store, workers, device, asked.stride, quiet=quiet)
     given = prepared.load(store)
-    given.check()
     plan = audit_plan(prepared, given, asked.tokenizers, BUDGETS[asked.budget], asked.horizon, asked.stride)
-    Audited.of(prepared, plan.chunking, store)
+    with naming(asked.source.name):
+        Audited.of(prepared, plan.chunking, store)
     outcome = finish(plan.jobs, store, workers, device, quiet=quiet)
     if not store.has(plan.ledger):
         return _nothing(outcome)
@@ -96,7 +96,7 @@ def content_of(plan: AuditPlan, asked: Asked, store: Store, outcome: Outcome) ->
     held = quantity(told["held"])
     assert held is not None, "the ledger always has it"
     codes = tuple(_code(one, store, outcome, spectrum) for one in plan.tokenizers)
-    arms = tuple(_arm(arm, row, plan, store) for arm, row in told["arms"].items())
+    arms = tuple(_arm(arm, told["arms"][arm], plan, store) for arm in TOLD if arm in told["arms"])
     verdicts = verdicts_of(plan, codes, store)
     total = spectrum.total
     curve = gaussian_distortion(spectrum, CURVE_BITS).values / total

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,8 +87,18 @@ def dataset_of(source: Source, store: Store, workers: int, device: str, stride: 
     with bar(source.name) as report:
         job, read = dataset_of_files(source.paths, source.features, source.units or "", report)
         if not store.has(job):
-            import_dataset(job, read, source.features, store)
+            with naming(source.name):
+                import_dataset(job, read, source.features, store)
     return job
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Puts the dataset's name before whatever is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error) if name in str(error) else f"{name}: {error}") from error
 
 
 def _of_suite(source: Source, stride: int) -> SuiteDataset:

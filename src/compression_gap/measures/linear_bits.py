@@ -10,6 +10,7 @@ between two such lengths is what the prediction tells: an estimate.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,26 +24,17 @@ from compression_gap.measures.ridge import fit_ridge
 SPREAD = 1e-6  # an input that varies less is a constant
 
 
-@dataclass(frozen=True)
-class Readout:
-    """Chunks predicted linearly, on chunks that it was not fitted on: on training rows by fits to other ones."""
-
-    mean: Float[Tensor, "N A"]
-    rows: Int[np.ndarray, " n"]
-    """Those it was fitted on."""
-
-
 def readout(
     inputs: Float[Tensor, "N F"], chunk: Float[Tensor, "N A"], rows: Int[np.ndarray, " n"], demonstration: Tensor
-) -> Readout:
-    """A ridge readout of chunks fitted on some rows; inputs are standardised there."""
+) -> Float[Tensor, "N A"]:
+    """Chunks read linearly by a ridge regression fitted on some rows; on these by fits to other demonstrations."""
     spread, mean = torch.std_mean(inputs[rows].double(), dim=0, correction=0)
     scaled = (inputs - mean.float()) / spread.float().clamp(min=SPREAD)
     scaled[:, spread <= SPREAD] = 0.0
     found = fit_ridge(scaled[rows], chunk[rows], demonstration[rows])
     read = found(scaled)
     read[rows] = found.unseen
-    return Readout(read, rows)
+    return read
 
 
 def blurred_lengths(
@@ -55,6 +47,15 @@ def blurred_lengths(
     squared = (new @ vectors) ** 2 + sigma**2
     fit = (squared / spread - 1.0).sum(axis=1) / math.log(2)
     return 0.5 * (np.log2(spread / sigma**2).sum() + fit)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Numbers of the chunks of each part."""
+
+    train: Int[np.ndarray, " n"]
+    validation: Int[np.ndarray, " v"]
+    test: Int[np.ndarray, " m"]
 
 
 @dataclass(frozen=True)
@@ -92,18 +93,21 @@ class LinearBits:
 
 def linear_bits(
     chunk: Float[np.ndarray, "N A"],
-    read: Float[np.ndarray, "N A"],
-    train: Int[np.ndarray, " n"],
-    test: Int[np.ndarray, " m"],
+    reads: Sequence[Float[np.ndarray, "N A"]],
+    rows: Rows,
     demonstration: Int[np.ndarray, " N"],
     sigma: float,
 ) -> LinearBits:
-    """Lengths of the test chunks by distributions of the training chunks."""
-    centred = chunk - chunk[train].mean(axis=0)
-    around = chunk - read
+    """Lengths of the test chunks by distributions of the training chunks.
+
+    Of several readouts validation demonstrations choose one: who is told something may also ignore it.
+    """
+    around = [chunk - read for read in (np.broadcast_to(chunk[rows.train].mean(axis=0), chunk.shape), *reads)]
+    lengths = [blurred_lengths(one[rows.train], one[rows.validation], sigma).mean() for one in around]
+    best = around[int(np.argmin(lengths))]
     return LinearBits(
-        blurred_lengths(centred[train], centred[test], sigma),
-        blurred_lengths(around[train], around[test], sigma),
-        demonstration[test],
-        (around[test] ** 2).sum(axis=1),
+        blurred_lengths(around[0][rows.train], around[0][rows.test], sigma),
+        blurred_lengths(best[rows.train], best[rows.test], sigma),
+        demonstration[rows.test],
+        (best[rows.test] ** 2).sum(axis=1),
     )

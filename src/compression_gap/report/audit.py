@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from compression_gap.measures.quantity import Quantity
 from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow
-from compression_gap.report.audit_words import briefly, code_failure, few, kind_words, plain, what_there_is
+from compression_gap.report.audit_words import briefly, code_failure, few, kind_words, plain, sentence, what_there_is
 from compression_gap.report.pipes import FULL, Pipe, pipes
 from compression_gap.report.svg import SHAPES, Panel, legend, linear, logarithmic
 
@@ -42,11 +42,12 @@ def render(content: AuditContent) -> str:
         briefly=briefly,
         kind_words=kind_words,
         plain=plain,
+        sentence=sentence,
     )
 
 
 def pipeline(content: AuditContent, row: CodeRow) -> Markup:
-    """From what the policy sees through one code to the actions that come out, drawn on one scale for all codes."""
+    """From what the policy sees, through one code, to the actions that come out, drawn on one scale for all codes."""
     seen = content.seen
     told = next((head for head in row.heads if seen is not None and head.arm == seen.arm), None)
     of_code = told.told if told is not None else None
@@ -54,11 +55,18 @@ def pipeline(content: AuditContent, row: CodeRow) -> Markup:
     stages = (
         Pipe("actions hold", content.held, "neutral", note="of the expert's chunk"),
         Pipe(f"{words} tell", seen.best if seen else None, "s0", note="about the chunk"),
-        Pipe("a code holds", row.code, "s1", of_code, note="its dark core: told by the features" if of_code else ""),
-        Pipe("read back", row.needed, "s2", note="needed by its error, were actions normal"),
+        Pipe("a code holds", row.code, "s1", of_code, note=_core(of_code)),
+        Pipe("read back", row.needed, "s2", note="needed for its error"),
     )
     said = "; ".join(f"{stage.name} {briefly(stage.bits)} bits" for stage in stages)
     return pipes(stages, FULL * max(content.held.value or 1.0, 1.0), f"{row.name}: {said}")
+
+
+def _core(told: Quantity | None) -> str:
+    """What the dark core of a code's pipe is, where it was measured."""
+    if told is None:
+        return ""
+    return told.note if told.value is None else f"dark: told, {briefly(told)}"
 
 
 def rate_distortion(content: AuditContent) -> tuple[Markup | None, Markup]:

@@ -33,6 +33,11 @@ def kind_words(quantity: Quantity) -> str:
     return quantity.kind + few
 
 
+def sentence(text: str) -> str:
+    """With a capital letter and a full stop."""
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
 def plain(value: float, decimals: int) -> str:
     """A number with a proper minus, never −0."""
     return f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", MINUS)

@@ -159,7 +159,7 @@ def read_arrays(path: Path, folder: Path) -> Trajectories:
         names, scale, gripper = _meaning(archive, action)
     assert len(names) == width, "_meaning says so"
     return Trajectories(
-        source=f"arrays of {path.name}",
+        source="plain arrays",
         action=action,
         ends=ends,
         names=names,

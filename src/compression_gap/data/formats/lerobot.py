@@ -55,7 +55,7 @@ def read_lerobot(folder: Path) -> Trajectories:
     state = _vectors(frames, STATE, str(folder)) if STATE in frames.columns else None
     task, tasks = _tasks(folder, info, frames["task_index"].to_numpy()[starts])
     return Trajectories(
-        source=f"LeRobot {info['codebase_version']}, {folder.name}",
+        source=f"LeRobot {info['codebase_version']}",
         action=action,
         ends=ends,
         names=_names(info, action.shape[1]),

@@ -186,7 +186,7 @@ def read_libero(paths: Sequence[Path]) -> Trajectories:
     width = max(steps["states"].shape[1] for _, steps in found)
     states = [np.pad(steps["states"], ((0, 0), (0, width - steps["states"].shape[1]))) for _, steps in found]
     return Trajectories(
-        source="LIBERO HDF5, " + ", ".join(path.name for path in paths),
+        source="LIBERO HDF5",
         action=np.concatenate([steps["actions"] for _, steps in found]).astype(np.float32),
         ends=np.cumsum([len(steps["actions"]) for _, steps in found]),
         names=ACTIONS,

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from compression_gap.data.trajectories import TEST, TRAIN, Chunking
-from compression_gap.measures.linear_bits import LinearBits, linear_bits, readout
+from compression_gap.data.trajectories import TEST, TRAIN, VALIDATION, Chunking
+from compression_gap.measures.linear_bits import LinearBits, Rows, linear_bits, readout
 from compression_gap.measures.rate_distortion import spectrum
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.audited import Arm, Audited, arms_of
@@ -44,23 +44,20 @@ class ActionLedger(Job, kind="action_ledger", version=1):
     def run(self, context: Context) -> None:
         audited = Audited.of(self.dataset, self.chunking, context.store)
         windows, given = audited.windows, audited.trajectories
-        train, test = windows.rows(TRAIN), windows.rows(TEST)
-        chunk = audited.scaled.double().numpy()
+        rows = Rows(*(windows.rows(part) for part in (TRAIN, VALIDATION, TEST)))
+        train, test = rows.train, rows.test
+        chunk, demonstration = audited.scaled.double().numpy(), windows.demonstration
         arms: list[Arm] = [*arms_of(given), *(arm for arm in self.controls if given.features is not None)]
-        found: dict[str, LinearBits] = {}
-        alone = linear_bits(
-            chunk,
-            np.broadcast_to(chunk[train].mean(axis=0), chunk.shape),
-            train,
-            test,
-            windows.demonstration,
-            self.sigma,
-        )
+        reads: dict[Arm, np.ndarray] = {}
         for number, arm in enumerate(arms):
             context.report(number / len(arms), arm)
-            read = readout(audited.inputs(arm), audited.scaled, train, torch.from_numpy(windows.demonstration))
-            mean = read.mean.double().numpy()
-            found[arm] = linear_bits(chunk, mean, train, test, windows.demonstration, self.sigma)
+            read = readout(audited.inputs(arm), audited.scaled, train, torch.from_numpy(demonstration))
+            reads[arm] = read.double().numpy()
+        alone = linear_bits(chunk, [], rows, demonstration, self.sigma)
+        known = [reads["known"]] if "known" in reads else []
+        found = {
+            arm: linear_bits(chunk, [*known, read], rows, demonstration, self.sigma) for arm, read in reads.items()
+        }
         centred = chunk[train] - chunk[train].mean(axis=0)
         summary: dict[str, Any] = {
             "source": given.source,
@@ -83,12 +80,12 @@ class ActionLedger(Job, kind="action_ledger", version=1):
             "variances": spectrum(centred.T @ centred / len(train)).variances.tolist(),
             "total_variance": float(alone.error.mean()),
             "held": dataclasses.asdict(alone.held),
-            "arms": {arm: _told(one, alone, found.get("known"), arm) for arm, one in found.items()},
+            "arms": {arm: _told(one, found.get("known"), arm) for arm, one in found.items()},
         }
         write_json(context.folder / SUMMARY, summary)
 
 
-def _told(one: LinearBits, alone: LinearBits, known: LinearBits | None, arm: str) -> dict[str, Any]:
+def _told(one: LinearBits, known: LinearBits | None, arm: str) -> dict[str, Any]:
     """What an arm tells, and leaves open."""
     return {
         "told": dataclasses.asdict(one.told),
