@@ -38,7 +38,7 @@ from compression_gap.testing.upgrades import codes_of, judge
 from compression_gap.verdict.heads import Code, HeadTraining, retrain_heads
 
 HALVES = {"development": DEVELOPMENT, "held-out": HELD_OUT}
-SMALL = {"steps": 200, "batch": 48, "width": 32, "learning_rate": 2e-2, "seeds": (0, 1)}
+SMALL = {"steps": 160, "batch": 96, "width": 32, "learning_rate": 2e-2, "seeds": (0, 1)}
 CURVE, WHOLE = HeadTraining(**SMALL), HeadTraining(**SMALL, fractions=(1.0,))
 REPLAYS = 600  # from which the distortion-success curve is made
 
@@ -98,21 +98,29 @@ def replays(world, cases, codes):
     }
 
 
-def gather(pipeline, folder):
-    """The pipeline's file: what is true, and what an audit sees."""
-    path = folder / f"{pipeline.name}.npz"
-    if path.exists():
-        return
-    began = time.process_time()
+def kept(path, make):
+    """The arrays of a file, which is made if it is not there."""
+    if not path.exists():
+        began = time.process_time()
+        beside = path.with_suffix(".new.npz")
+        np.savez(beside, **make())
+        beside.replace(path)
+        print(f"{path.stem}: {time.process_time() - began:.1f} s", flush=True)
+    with np.load(path) as file:
+        return dict(file)
+
+
+def truth(pipeline):
+    """What policies reach, as the pipeline is and with each upgrade, one number a training seed."""
     judged = judge(pipeline)
-    truth = {f"true {what} success": policies.success for what, policies in judged.items()}
-    truth |= {f"true {what} distortion": policies.distortion for what, policies in judged.items()}
-    trained = time.process_time()
-    seen = audited(pipeline)
-    beside = folder / f"{pipeline.name}.new.npz"
-    np.savez(beside, **truth, **seen)
-    beside.replace(path)
-    print(f"{pipeline.name}: truth {trained - began:.1f} s, audit {time.process_time() - trained:.1f} s", flush=True)
+    reached = {f"true {what} success": policies.success for what, policies in judged.items()}
+    return reached | {f"true {what} distortion": policies.distortion for what, policies in judged.items()}
+
+
+def gather(pipeline, folder):
+    """What is true of a pipeline, and what an audit sees, each in a file of its own."""
+    true = kept(folder / f"{pipeline.name}-truth.npz", lambda: truth(pipeline))
+    return true | kept(folder / f"{pipeline.name}-audit.npz", lambda: audited(pipeline))
 
 
 def main(folder, halves):

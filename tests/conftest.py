@@ -17,7 +17,7 @@ from jaxtyping import install_import_hook
 
 HOLD_ARRAYS = (
     *("agent", "data", "encoders", "measures", "pipeline", "policies", "rollout", "scaling", "shapes", "statistics"),
-    *("suites.base", "suites.tabletop", "testing", "tokenizers", "training", "transformer"),
+    *("suites.base", "suites.tabletop", "testing", "tokenizers", "training", "transformer", "verdict"),
 )
 install_import_hook([f"compression_gap.{name}" for name in HOLD_ARRAYS], "checked.check")
 

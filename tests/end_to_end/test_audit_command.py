@@ -121,15 +121,15 @@ def test_features_tell_the_goal_and_shuffled_ones_nothing(tmp_path: Path):
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path: Path):
-    path, root = write_arrays(tmp_path / "own.npz", arrays(60)), tmp_path / "store"
+    path, root = write_arrays(tmp_path / "alpha.npz", arrays(60)), tmp_path / "store"
     first = answer(root, path).data
     page = Path(first["report"]).read_bytes()
     results = {one: one.stat().st_mtime_ns for one in root.glob("*/*/provenance.json")}
-    moved = path.rename(tmp_path / "moved.npz")
+    moved = path.rename(tmp_path / "omega.npz")
     again = answer(root, moved).data
     assert {one: one.stat().st_mtime_ns for one in root.glob("*/*/provenance.json")} == results
     assert again["codes"] == first["codes"]
-    assert Path(again["report"]).read_bytes() == page.replace(b"own", b"moved")
+    assert Path(again["report"]).read_bytes() == page.replace(b"alpha", b"omega")
 
 
 def test_a_changed_file_is_another_dataset(tmp_path: Path):

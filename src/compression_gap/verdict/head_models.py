@@ -1,6 +1,7 @@
 """Heads for several training seeds and amounts of data at once: every weight has a leading dimension R, the replica.
 
-Replicas share no weight and no batch, so each learns as if it were alone; side by side they take little longer than one.
+Replicas share no weight and no batch, so each learns as if it were alone; side by side they take little longer than
+one.
 """
 
 from __future__ import annotations

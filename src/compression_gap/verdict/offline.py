@@ -1,8 +1,8 @@
 """Where the bottleneck is, without a rollout: from reconstruction errors, retrained heads and code lengths.
 
 A part is a bottleneck if upgrading it helps: if the predicted gain is above a threshold. The verdict commits to a label
-only if that is decided for every part that could change the label; else it is `undetermined`, and says what would settle
-it. Nominal bits decide nothing.
+only if that is decided for every part that could change the label; else it is `undetermined`, and says what would
+settle it. Nominal bits decide nothing.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class OfflineEvidence:
     curve: SuccessCurve | None = None
     """How success falls with distortion; None without a simulator."""
     episode: Int[np.ndarray, " N"] | None = None
-    """For the curve: over which chunks errors are averaged before they become success. None: a chunk is judged alone."""
+    """For the curve: over which chunks errors are averaged before they become success. None: each chunk alone."""
 
 
 @dataclass(frozen=True)
@@ -138,8 +138,6 @@ def _too_little(evidence: OfflineEvidence) -> tuple[str, str] | None:
             "the actions never change, so there is nothing to predict",
             "give demonstrations in which something moves",
         )
-    if not np.isfinite(own.errors).all():
-        return "some errors are not finite numbers", "look at the actions and the code for NaN and infinite numbers"
     return None
 
 

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from scipy.special import ndtr, ndtri
 
 from compression_gap.measures.quantity import BITS, Quantity, mean_over_demonstrations
+from compression_gap.seeds import seed_of
 from compression_gap.verdict.heads import Executed
 from compression_gap.verdict.success_curve import SuccessCurve
 
@@ -64,7 +65,7 @@ MISSED: dict[Unit, dict[Part, Missed]] = {
 class Arms:
     """What heads would execute on the same test chunks: as the pipeline is, and with candidates for its parts.
 
-    Raises ValueError if they were not tested on the same chunks.
+    Raises ValueError if they were not tested on the same chunks, or an error is not a finite number.
     """
 
     own: Executed
@@ -74,8 +75,10 @@ class Arms:
     """Over the pipeline's own features, through a candidate code, or a regression."""
 
     def __post_init__(self) -> None:
-        for name in ("encoder", "codebook"):
+        for name in ("own", "encoder", "codebook"):
             other: Executed | None = getattr(self, name)
+            if other is not None and not np.isfinite(other.errors).all():
+                raise ValueError(f"{name}: expected finite errors, got NaN or infinite ones; look at actions and code")
             if other is not None and not np.array_equal(other.rows, self.own.rows):
                 raise ValueError(
                     f"{name}: expected heads tested on the same {len(self.own.rows)} chunks as the pipeline's own, "
@@ -112,6 +115,7 @@ def predict_gains(
     With a curve gains are in points, and errors are averaged over each `episode` (None: a chunk is one) before they
     become success; without one, in shares of the pipeline's own distortion that go away.
     """
+    versions = 1 if curve is None else len(curve.success)
     if curve is None:
         scale = max(float(arms.own.errors[-1].mean()), 1e-12)
 
@@ -120,14 +124,14 @@ def predict_gains(
     else:
 
         def worth(one: Executed, draw: int) -> Float[np.ndarray, "fractions seeds N"]:
-            return curve.points(one.errors, episode, draw % len(curve.success))
+            return curve.points(one.errors, episode, draw)
 
     unit: Unit = "share of the distortion" if curve is None else "points"
-    own = _resampled(arms.own, worth, "own")
+    own = _resampled(arms.own, worth, versions, "own")
     gains: dict[Part, Gain | None] = dict.fromkeys(PARTS)
     for part, other in (("encoder", arms.encoder), ("codebook", arms.codebook)):
         if other is not None:
-            gains[part] = _gain(part, _resampled(other, worth, part)[:, -1] - own[:, -1], unit)
+            gains[part] = _gain(part, _resampled(other, worth, versions, part)[:, -1] - own[:, -1], unit)
     if 0.5 in arms.own.fractions:
         gains["data"] = _gain("data", own[:, -1] - own[:, arms.own.fractions.index(0.5)], unit)
     return gains
@@ -151,23 +155,29 @@ def _gain(part: Part, draws: Float[np.ndarray, " draws"], unit: Unit) -> Gain:
 
 
 def _resampled(
-    one: Executed, worth: Callable[[Executed, int], Float[np.ndarray, "fractions seeds N"]], name: str
+    one: Executed,
+    worth: Callable[[Executed, int], Float[np.ndarray, "fractions seeds N"]],
+    versions: int,
+    name: str,
 ) -> Float[np.ndarray, "draws fractions"]:
-    """Mean worth along the learning curve: as it is, then with demonstrations and seeds drawn again.
+    """Mean worth along the learning curve: as it is, then with demonstrations, seeds and `versions` of the distortion-
+    success curve drawn again.
 
     The same demonstrations are drawn for all arms, because their gains are differences; seeds are each arm's own.
     """
     _, cluster = np.unique(one.demonstration, return_inverse=True)
     count, seeds = int(cluster.max()) + 1, one.errors.shape[1]
     drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
-    chosen = np.random.default_rng([1, len(name)]).multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS) / seeds
+    chosen = (
+        np.random.default_rng(seed_of("head seeds", name)).multinomial(seeds, np.full(seeds, 1 / seeds), DRAWS) / seeds
+    )
     drawn = np.concatenate([np.ones((1, count)), drawn])
     chosen = np.concatenate([np.full((1, seeds), 1 / seeds), chosen])
     sizes = drawn @ np.bincount(cluster)
     means = np.empty((DRAWS + 1, len(one.fractions)))
     kept: dict[int, np.ndarray] = {}
     for draw in range(DRAWS + 1):
-        number = draw % 41
+        number = draw % versions
         if number not in kept:
             values = worth(one, number)
             flat = values.reshape(-1, values.shape[2])

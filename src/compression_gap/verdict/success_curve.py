@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from scipy.optimize import isotonic_regression
 
 KNOTS = 50
@@ -24,8 +24,9 @@ class SuccessCurve:
     """Shares, never rising. The first row is the fit to all replays, the others to replays drawn again."""
 
     @classmethod
-    def fit(cls, distortion: Float[np.ndarray, " M"], success: Float[np.ndarray, " M"]) -> SuccessCurve:
-        """Isotonic regression (Barlow et al. 1972) of success, 0 to 1, on each replay's own distortion.
+    def fit(cls, distortion: Float[np.ndarray, " M"], success: Shaped[np.ndarray, " M"]) -> SuccessCurve:
+        """Isotonic regression (Barlow et al. 1972) of success, a truth value or a share, on each
+        replay's own distortion.
 
         Raises ValueError with fewer than 20 replays, or if they are not finite.
         """
@@ -36,6 +37,7 @@ class SuccessCurve:
             )
         if not (np.isfinite(distortion).all() and np.isfinite(success).all()):
             raise ValueError("a distortion-success curve needs finite numbers, got NaN or infinite ones")
+        success = success.astype(float)
         rng = np.random.default_rng(0)
         knots = np.unique(np.quantile(distortion, np.linspace(0, 1, KNOTS)))
         samples = [np.arange(len(distortion)), *rng.integers(len(distortion), size=(DRAWS, len(distortion)))]

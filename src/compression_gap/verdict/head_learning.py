@@ -1,0 +1,225 @@
+"""Heads as they are learned: replicas side by side, with their weights at several moments to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from compression_gap.measures.split import VALIDATION, Split
+from compression_gap.measures.token_probe import PADDING
+from compression_gap.seeds import seed_of
+from compression_gap.shapes import Loss
+from compression_gap.training import WEIGHTS, Report, Training, train
+from compression_gap.verdict.head_models import ChunkHeads, CodeHeads
+
+CANDIDATES = 4  # evenly spaced moments of training, among which validation demonstrations choose for each replica
+ROWS = 512  # evaluated at once
+
+
+@dataclass(frozen=True)
+class HeadTraining(Training, family="settings", kind="head_training", version=1):
+    """How heads are built and trained: the same for every encoder and code, so that they compare."""
+
+    steps: int = 400
+    """Optimiser steps; validation demonstrations choose after how many quarters of them to stop, for each replica, and
+    for what is executed and for code lengths apart: code lengths suffer from memorising much sooner."""
+    batch: int = 64
+    """Chunks a step, of every replica."""
+    learning_rate: float = 1e-2
+    """Of AdamW, betas (0.9, 0.95), no weight decay."""
+    warmup: int = 20
+    """Steps of linear warm-up."""
+    clip: float = 1e6
+    """Far above any gradient: replicas must not limit one another."""
+    width: int = 64
+    """Of the heads."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    """Each trains heads of its own; intervals cover them."""
+    fractions: tuple[float, ...] = (0.25, 0.5, 1.0)
+    """Of the training demonstrations, for the learning curve."""
+    judged: int = 4000
+    """Test chunks at most, evenly spaced."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"HeadTraining.seeds: expected at least one, each once; got {self.seeds}")
+        ascending = list(self.fractions) == sorted(set(self.fractions))
+        if not self.fractions or not ascending or self.fractions[0] <= 0 or self.fractions[-1] != 1:
+            raise ValueError(
+                f"HeadTraining.fractions: expected ascending shares above 0, the last of them 1; got {self.fractions}"
+            )
+
+
+@dataclass(frozen=True)
+class Code:
+    """The codes of all chunks, and how a code is read."""
+
+    ids: Int[Tensor, "N L"]
+    """Ids below V; behind a code shorter than L stand V, its end, and then -1, as in `measures.token_probe.Codes`."""
+    vocab_size: int
+    digits: tuple[int, ...] | None
+    """As `Tokenizer.digits`; None: an id is told at once."""
+    read: Callable[[Int[Tensor, "M L"]], Float[Tensor, "M T D"]]
+    """Scaled chunks of codes; rows of NaN where a code cannot be read, for which the mean chunk is executed."""
+
+    @property
+    def levels(self) -> tuple[int, ...]:
+        """Values of what is told one after the other: digits, or the whole id and the end."""
+        varies = bool(((self.ids < 0) | (self.ids >= self.vocab_size)).any())
+        return self.digits or (self.vocab_size + varies,)
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What replicas learn: each from rows of its own."""
+
+    inputs: Float[Tensor, "N F"]
+    target: Tensor
+    """Digits [N, P] or chunks [N, A]."""
+    rows: tuple[Int[Tensor, " _M"], ...]
+    seeds: tuple[int, ...]
+
+
+class Heads(nn.Module):
+    """A module with a loss, for `train`."""
+
+    def __init__(self, model: ChunkHeads | CodeHeads) -> None:
+        super().__init__()
+        self.model = model
+
+    def each(self, seen: Float[Tensor, "R B F"], target: Tensor) -> Float[Tensor, "R B"]:
+        """Code length in nats, or mean squared error, of every row."""
+        if isinstance(self.model, CodeHeads):
+            return self.model.nats(seen, target)
+        return self.model.errors(seen, target)
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Loss:
+        """The sum over replicas, so that each has the gradient that it would have alone."""
+        each = self.each(*batch)
+        return Loss(each.mean(dim=1).sum(), {"mean": each.detach().mean()})
+
+
+def evenly(rows: Int[Tensor, " M"], most: int) -> Int[Tensor, " m"]:
+    """At most that many rows, from the first to the last."""
+    if len(rows) <= most:
+        return rows
+    return rows[torch.linspace(0, len(rows) - 1, most, device=rows.device).long()]
+
+
+def trained(
+    data: Lessons, code: Code | None, split: Split, training: HeadTraining, folder: Path, report: Report
+) -> tuple[Heads, list[dict[str, Tensor]]]:
+    """Heads, and their weights at several moments of training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    heads = _untrained(data, code, training)
+
+    def batch_at(step: int) -> tuple[Tensor, Tensor]:
+        draws = []
+        for own, seed in zip(data.rows, data.seeds, strict=True):
+            drawn = np.random.default_rng([seed, step]).integers(len(own), size=training.batch)
+            draws.append(own[torch.from_numpy(drawn).to(own.device)])
+        chosen = torch.stack(draws)
+        return data.inputs[chosen], data.target[chosen]
+
+    few = split.rows(VALIDATION)[:ROWS].expand(len(data.rows), -1)
+    watched = (data.inputs[few], data.target[few])
+    milestones = sorted({training.steps * k // CANDIDATES for k in range(1, CANDIDATES)} - {0})
+    files = [*(folder / f"weights-{step}.safetensors" for step in milestones), folder / WEIGHTS]
+    if not all(file.exists() for file in files):
+        train(heads, batch_at, [watched], training, seed=0, folder=folder, report=report, milestones=milestones)
+    return heads.eval(), [load_file(file) for file in files]
+
+
+def choose(
+    heads: Heads, moments: list[dict[str, Tensor]], loss: Callable[[], Float[Tensor, " R"]]
+) -> Float[Tensor, " R"]:
+    """Gives each replica the weights of the moment at which its own loss is least, and returns these losses."""
+    losses = []
+    for moment in moments:
+        heads.load_state_dict(moment)
+        losses.append(loss())
+    best = torch.stack(losses).argmin(dim=0).tolist()
+    heads.load_state_dict(
+        {
+            name: torch.stack([moments[moment][name][replica] for replica, moment in enumerate(best)])
+            for name in moments[0]
+        }
+    )
+    return torch.stack(losses).amin(dim=0)
+
+
+def _untrained(data: Lessons, code: Code | None, training: HeadTraining) -> Heads:
+    wide, out, count = data.inputs.shape[1], data.target.shape[1], len(data.rows)
+
+    def build(replicas: int) -> ChunkHeads | CodeHeads:
+        if code is None:
+            return ChunkHeads(replicas, wide, out, training.width)
+        return CodeHeads(replicas, wide, code.levels, code.ids.shape[1], training.width)
+
+    model = build(count)
+    with torch.no_grad():
+        for replica, (seed, rows) in enumerate(zip(data.seeds, data.rows, strict=True)):
+            torch.manual_seed(seed_of(seed, "heads"))
+            for whole, one in zip(model.parameters(), build(1).parameters(), strict=True):
+                whole[replica] = one[0]
+            if isinstance(model, CodeHeads):
+                model.fit(replica, data.target[rows].unflatten(1, (-1, len(model.levels))))
+            else:
+                model.offset[replica, 0] = data.target[rows].mean(dim=0)
+    return Heads(model).to(data.inputs.device)
+
+
+def validation_loss(heads: Heads, seen: Float[Tensor, "N F"], target: Tensor) -> Float[Tensor, " R"]:
+    """The mean loss of rows, by replica."""
+    return loss_of_rows(heads, seen, target).mean(dim=1)
+
+
+@torch.no_grad()
+def loss_of_rows(heads: Heads, seen: Float[Tensor, "N F"], target: Tensor) -> Float[Tensor, "R N"]:
+    """The loss of every row, by replica."""
+    count = next(heads.parameters()).shape[0]
+    pairs = zip(seen.split(ROWS), target.split(ROWS), strict=True)
+    parts = [heads.each(x.expand(count, -1, -1), y.expand(count, -1, -1)) for x, y in pairs]
+    return torch.cat(parts, dim=1).double()
+
+
+@torch.no_grad()
+def errors_of_rows(
+    model: ChunkHeads | CodeHeads,
+    seen: Float[Tensor, "N F"],
+    chunks: Float[Tensor, "N T D"],
+    code: Code | None,
+    mean: Float[Tensor, " A"],
+) -> Float[Tensor, "R N"]:
+    """Mean squared errors of what is executed, by replica."""
+    count, parts = next(model.parameters()).shape[0], []
+    for x, wanted in zip(seen.split(ROWS), chunks.flatten(1).split(ROWS), strict=True):
+        shown = x.expand(count, -1, -1)
+        if isinstance(model, CodeHeads):
+            assert code is not None, "a head over codes was built for one"
+            ids = _ids(model.greedy(shown).flatten(0, 1), code)
+            acted = code.read(ids).flatten(1).to(wanted)
+            readable = torch.isfinite(acted).all(dim=1, keepdim=True)
+            acted = torch.where(readable, acted, mean).unflatten(0, (count, -1))
+        else:
+            acted = model(shown)
+        parts.append((acted - wanted).square().mean(dim=2))
+    return torch.cat(parts, dim=1).double()
+
+
+def _ids(digits: Int[Tensor, "M P"], code: Code) -> Int[Tensor, "M L"]:
+    """Ids from digits; -1 behind the first end."""
+    levels = torch.tensor(code.levels, device=digits.device)
+    radix = torch.cat([levels.new_ones(1), levels[:-1].cumprod(0)])
+    ids = (digits.unflatten(1, (-1, len(levels))) * radix).sum(dim=2)
+    ended = (ids == code.vocab_size).cumsum(dim=1)
+    behind = (ended - (ids == code.vocab_size).long()) > 0
+    return ids.masked_fill(behind, PADDING)

@@ -1,0 +1,154 @@
+"""Heads retrained offline: what they learn, that they depend on nothing but their settings, and what is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from compression_gap.testing.pipelines import Pipeline, ResidualCode, World
+from compression_gap.testing.upgrades import codes_of
+from compression_gap.verdict import head_learning, heads
+from compression_gap.verdict.head_models import CodeHeads
+from compression_gap.verdict.heads import Code, Executed, HeadTraining, retrain_heads
+
+TRAINING = HeadTraining(steps=60, batch=48, width=24, learning_rate=2e-2, seeds=(0, 1), fractions=(0.5, 1.0))
+EASY = Pipeline("easy", "sines", 2, 3, 2, 0.02, 1, 6, 42, 0.4)
+
+
+def quiet(fraction: float, text: str) -> None:
+    pass
+
+
+def code_of(world: World, code: ResidualCode, shown: torch.Tensor) -> Code:
+    steps, actions = world.pipeline.steps, world.pipeline.actions
+    read = lambda ids: code.decode(ids).unflatten(1, (steps, actions))  # noqa: E731
+    return Code(code.encode(shown), world.pipeline.values, None, read)
+
+
+def run(folder: Path, *, coded: bool = True, training: HeadTraining = TRAINING, shuffled: bool = False) -> Executed:
+    world = World(EASY)
+    cases = world.cases("demonstrations", EASY.demonstrations)
+    features = world.features(cases, EASY.noise)
+    if shuffled:
+        features = features[torch.from_numpy(np.random.default_rng(0).permutation(len(features)))]
+    chunks = cases.shown.unflatten(1, (EASY.steps, EASY.actions))
+    code = code_of(world, codes_of(world)["own"], cases.shown) if coded else None
+    return retrain_heads(features, chunks, code, cases.demonstration, training, folder, quiet)
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory: pytest.TempPathFactory) -> Executed:
+    return run(tmp_path_factory.mktemp("coded"))
+
+
+def test_a_head_over_a_code_comes_near_what_the_code_can_say(coded: Executed):
+    world = World(EASY)
+    shown = world.cases("demonstrations", EASY.demonstrations).shown[coded.rows]
+    code = codes_of(world)["own"]
+    least = float((code.decode(code.encode(shown)) - shown).square().mean())
+    assert least < coded.errors[-1].mean() < 0.5  # of a variance of 1
+    assert coded.errors[-1].mean() < coded.errors[0].mean()
+    assert coded.bits is not None
+    assert coded.bits[-1].mean() < 0.7 * EASY.nominal_bits
+
+
+def test_a_regression_is_not_held_back_by_the_code(coded: Executed, tmp_path: Path):
+    found = run(tmp_path, coded=False)
+    assert found.bits is None
+    assert found.errors[-1].mean() < coded.errors[-1].mean()
+
+
+def test_features_of_other_chunks_are_worth_nothing(coded: Executed, tmp_path: Path):
+    found = run(tmp_path, coded=False, shuffled=True)
+    assert found.errors[-1].mean() > 0.9
+
+
+def test_the_same_again_is_the_same_to_the_last_bit(coded: Executed, tmp_path: Path):
+    again = run(tmp_path)
+    np.testing.assert_array_equal(again.errors, coded.errors)
+    np.testing.assert_array_equal(again.bits, coded.bits)
+
+
+def test_what_was_trained_is_not_trained_again(coded: Executed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    first = run(tmp_path)
+    assert sorted(path.name for path in tmp_path.rglob("*.safetensors")) == ["executed.safetensors"]
+    monkeypatch.setattr(head_learning, "train", None)
+    np.testing.assert_array_equal(run(tmp_path).errors, first.errors)
+
+
+def test_a_killed_call_goes_on_from_what_it_trained(coded: Executed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(heads, "errors_of_rows", None)
+    with pytest.raises(TypeError):
+        run(tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(head_learning, "train", None)
+    np.testing.assert_array_equal(run(tmp_path).errors, coded.errors)
+
+
+def test_wide_features_are_tried_in_two_ways(tmp_path: Path):
+    draw = torch.Generator().manual_seed(0)
+    chunks = torch.randn(28 * 6, 2, 2, generator=draw)
+    wide = torch.cat([chunks.flatten(1), torch.randn(len(chunks), 90, generator=draw)], dim=1)
+    demonstration = torch.arange(len(chunks)) // 6
+    training = TRAINING.replace(seeds=(0,), fractions=(1.0,))
+    found = retrain_heads(wide, chunks, None, demonstration, training, tmp_path, quiet)
+    assert found.way == "readout"  # the other 90 values only drown it
+    assert found.errors.mean() < 0.2
+
+
+def test_replicas_learn_as_if_they_were_alone(coded: Executed, tmp_path: Path):
+    alone = run(tmp_path, training=TRAINING.replace(seeds=(1,), fractions=(1.0,)))
+    np.testing.assert_allclose(alone.bits[0, 0], coded.bits[1, 1], rtol=0.02, atol=0.02)
+
+
+def test_code_lengths_and_greedy_digits_are_of_one_distribution():
+    torch.manual_seed(0)
+    heads = CodeHeads(2, 3, (3, 2), 2, 8)
+    every = torch.cartesian_prod(*(torch.arange(size) for size in (3, 2, 3, 2)))
+    heads.fit(0, every.view(-1, 2, 2))
+    heads.fit(1, every[:7].view(-1, 2, 2))
+    with torch.no_grad():
+        heads.write.normal_()
+        seen = torch.randn(2, 1, 3)
+        nats = heads.nats(seen.expand(-1, len(every), -1), every.expand(2, -1, -1))
+    torch.testing.assert_close(torch.exp(-nats).sum(dim=1), torch.ones(2))
+    greedy = heads.greedy(seen)[:, 0]
+    for replica in range(2):
+        shares = torch.exp(-nats[replica]).view(3, 2, 3, 2)
+        for digit in greedy[replica].tolist():
+            assert digit == shares.reshape(len(shares), -1).sum(dim=1).argmax()
+            shares = shares[digit]
+
+
+def test_codes_that_end_early_and_codes_that_cannot_be_read(tmp_path: Path):
+    draw = torch.Generator().manual_seed(0)
+    sign = (torch.rand(28 * 6, generator=draw) < 0.5).long()
+    chunks = (2.0 * sign - 1)[:, None, None].expand(-1, 2, 1).contiguous()
+    ids = torch.stack([sign, torch.where(sign > 0, 2, 0), torch.where(sign > 0, -1, 2)], dim=1)  # 1 end, or 0 0 end
+
+    def read(some: torch.Tensor) -> torch.Tensor:
+        known = (some == torch.tensor([1, 2, -1])).all(dim=1)
+        return torch.where(known, 1.0, torch.nan)[:, None, None].expand(-1, 2, 1)
+
+    demonstration = torch.arange(len(chunks)) // 6
+    features = chunks.flatten(1)
+    found = retrain_heads(features, chunks, Code(ids, 2, None, read), demonstration, TRAINING, tmp_path, quiet)
+    positive = sign[found.rows].numpy() > 0
+    np.testing.assert_allclose(found.errors[-1, :, positive], 0, atol=1e-6)
+    assert (found.errors[-1, :, ~positive] > 0.5).all()  # the mean chunk is executed
+    assert found.bits[-1].mean() < 0.3
+
+
+def test_what_cannot_be_learned_from_is_refused(tmp_path: Path):
+    features, chunks, demonstration = torch.zeros(20, 2), torch.zeros(20, 2, 1), torch.arange(20) // 2
+    with pytest.raises(ValueError, match="features: expected 20 rows, one a chunk; got 19"):
+        retrain_heads(features[:19], chunks, None, demonstration, TRAINING, tmp_path, quiet)
+    wrong = features.clone()
+    wrong[3, 1] = torch.nan
+    with pytest.raises(ValueError, match=r"features: expected finite numbers.*the first of them number 3"):
+        retrain_heads(wrong, chunks, None, demonstration, TRAINING, tmp_path, quiet)
+    with pytest.raises(ValueError, match="at least 7; got 3"):
+        retrain_heads(features, chunks, None, torch.arange(20) // 7, TRAINING, tmp_path, quiet)
+    with pytest.raises(ValueError, match=r"HeadTraining.fractions: .* got \(0.5,\)"):
+        HeadTraining(fractions=(0.5,))

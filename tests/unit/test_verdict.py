@@ -1,0 +1,232 @@
+"""The offline verdict and the prediction, by constructed evidence: every rule, what changes nothing, and bad input."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compression_gap.verdict import prediction
+from compression_gap.verdict.heads import Executed
+from compression_gap.verdict.offline import THRESHOLD, OfflineEvidence, OfflineVerdict, offline_verdict
+from compression_gap.verdict.prediction import MISSED, PARTS, Arms, Gain, Missed, predict_bits, predict_gains
+from compression_gap.verdict.success_curve import SuccessCurve
+
+FRACTIONS = (0.25, 0.5, 1.0)
+DEMONSTRATIONS, CHUNKS = 20, 10
+
+
+def executed(*distortion: float, bits: float | None = None, demonstrations: int = DEMONSTRATIONS) -> Executed:
+    """Heads with these mean errors along the learning curve; chunks and seeds differ a little."""
+    fractions = FRACTIONS[-len(distortion) :]
+    count = demonstrations * CHUNKS
+    rng = np.random.default_rng(0)
+    shape = np.array(distortion)[:, None, None] * rng.uniform(0.9, 1.1, (1, 3, count))
+    code = None if bits is None else np.full(shape.shape, bits) + rng.normal(0, 0.1, (1, 1, count))
+    rows = np.arange(count)
+    return Executed(fractions, shape, code, rows, np.repeat(np.arange(demonstrations), CHUNKS), "whole")
+
+
+def evidence(
+    own: Executed,
+    encoder: float | None = None,
+    codebook: float | None = None,
+    tokenizer: float | None = 0.1,
+    **rest: Any,
+) -> OfflineEvidence:
+    count = len(own.rows)
+    demonstrations = count // CHUNKS
+    arms = Arms(
+        own,
+        None if encoder is None else executed(encoder, bits=6.0, demonstrations=demonstrations),
+        None if codebook is None else executed(codebook, demonstrations=demonstrations),
+    )
+    return OfflineEvidence(arms, None if tokenizer is None else np.full(count, tokenizer), 1.0, **rest)
+
+
+FLAT = executed(0.4, 0.4, 0.4, bits=8.0)
+STEEP = executed(1.0, 0.7, 0.4, bits=8.0)
+
+
+@pytest.mark.parametrize(
+    ("found", "label"),
+    [
+        (evidence(FLAT, encoder=0.1, codebook=0.4), "encoder-bound"),
+        (evidence(FLAT, encoder=0.4, codebook=0.1), "codebook-bound"),
+        (evidence(STEEP, encoder=0.4, codebook=0.4), "policy-or-data-bound"),
+        (evidence(FLAT, encoder=0.1, codebook=0.1), "several"),
+        (evidence(STEEP, encoder=0.1, codebook=0.1), "several"),
+        (evidence(FLAT, encoder=0.4, codebook=0.4), "none: saturated"),
+        (evidence(FLAT, encoder=0.36, codebook=0.4), "undetermined"),
+    ],
+)
+def test_the_label_names_the_parts_whose_upgrade_helps(found: OfflineEvidence, label: str):
+    verdict = offline_verdict(found)
+    assert verdict.label == label
+    assert verdict.probability is not None
+    assert 0 <= verdict.probability <= 1
+    assert bool(verdict.settle) == (label == "undetermined") == (verdict.leaning is not None)
+    assert {"D_pol", "D_tok", "D_resid", "CE(T | Z)", "CE(T | better Z)"} <= set(verdict.evidence)
+    assert verdict.evidence["CE(T | Z)"].kind == "upper bound"
+
+
+def test_what_is_doubtful_is_named_with_what_would_settle_it():
+    verdict = offline_verdict(evidence(FLAT, encoder=0.36, codebook=0.4))
+    assert verdict.reason == "whether a better encoder helps is not decided"
+    assert "more demonstrations to test on" in verdict.settle
+    assert verdict.leaning in ("encoder-bound", "none: saturated")
+
+
+def test_without_a_candidate_the_encoders_gain_is_not_known():
+    verdict = offline_verdict(evidence(FLAT, codebook=0.4))
+    assert verdict.label == "undetermined"
+    assert verdict.gains["encoder"].text == "not known: give a candidate encoder (--encoder) or states"
+    assert "--encoder" in verdict.settle
+    assert verdict.leaning is None
+    assert verdict.helps["encoder"] is None
+
+
+def test_an_encoder_cannot_gain_more_than_the_policy_loses_beyond_its_code():
+    verdict = offline_verdict(evidence(FLAT, codebook=0.1, tokenizer=0.39))
+    assert verdict.label == "codebook-bound"
+    assert verdict.helps["encoder"] == 0.0
+    assert offline_verdict(evidence(FLAT, codebook=0.1, tokenizer=0.3)).label == "undetermined"
+
+
+def test_without_a_code_there_is_none_to_enlarge():
+    own = executed(0.4, 0.4, 0.4)
+    verdict = offline_verdict(evidence(own, encoder=0.1, tokenizer=None))
+    assert verdict.label == "encoder-bound"
+    assert "D_tok" not in verdict.evidence
+
+
+def test_two_that_surely_help_are_several_whatever_the_third_does():
+    own = executed(0.4, bits=8.0)
+    verdict = offline_verdict(evidence(own, encoder=0.1, codebook=0.1))
+    assert verdict.label == "several"
+    assert verdict.helps["data"] is None
+    assert "learning curve" in verdict.gains["data"].note
+
+
+CURVE = SuccessCurve.fit(np.linspace(0, 1, 200), np.linspace(0, 1, 200) < 0.5)
+
+
+def test_with_a_curve_gains_are_in_points_and_a_gain_that_no_success_hangs_on_is_none():
+    verdict = offline_verdict(evidence(executed(0.8, 0.8, 0.8, bits=8.0), encoder=0.2, codebook=0.7, curve=CURVE))
+    assert verdict.label == "encoder-bound"
+    assert verdict.gains["encoder"].unit == "points"
+    assert verdict.gains["encoder"].value == pytest.approx(100 * MISSED["points"]["encoder"].factor, abs=1)
+    assert verdict.gains["codebook"].value == pytest.approx(0, abs=1)
+    saturated = evidence(executed(0.3, 0.3, 0.3, bits=8.0), encoder=0.05, codebook=0.2, curve=CURVE)
+    assert offline_verdict(saturated).label == "none: saturated"
+
+
+def test_errors_are_averaged_over_an_episode_before_they_become_success():
+    one = executed(0.4)
+    errors = np.tile([0.1, 0.8], len(one.rows) // 2)[None, None]
+    apart, together = CURVE.points(errors, None), CURVE.points(errors, one.demonstration)
+    assert apart.mean() == pytest.approx(50, abs=1)
+    assert together.mean() == pytest.approx(100, abs=1)
+
+
+def test_a_curve_never_rises_and_keeps_what_is_measured():
+    rng = np.random.default_rng(0)
+    distortion = rng.uniform(0, 1, 2000)
+    curve = SuccessCurve.fit(distortion, rng.random(2000) < 1 - distortion)
+    assert (np.diff(curve.success, axis=1) <= 1e-12).all()
+    assert np.abs(curve.success[0] - (1 - curve.distortion))[3:-3].max() < 0.12
+    with pytest.raises(ValueError, match="at least 20 replays"):
+        SuccessCurve.fit(distortion[:5], distortion[:5])
+    with pytest.raises(ValueError, match="finite"):
+        SuccessCurve.fit(np.full(30, np.nan), np.ones(30))
+
+
+def test_equal_arms_gain_nothing():
+    gains = predict_gains(Arms(FLAT, replace(FLAT), replace(FLAT)))
+    assert [gains[part].value for part in PARTS] == [0, 0, 0]
+    assert all(gains[part].quantity.low < 0 < gains[part].quantity.high for part in PARTS)
+    assert predict_bits(Arms(FLAT, replace(FLAT))).value == 0
+
+
+def test_bits_that_a_better_encoder_adds_are_a_difference_of_code_lengths():
+    found = predict_bits(Arms(FLAT, executed(0.3, bits=6.0)))
+    assert found.value == pytest.approx(2.0, abs=0.05)
+    assert found.kind == "estimate"
+    assert predict_bits(Arms(executed(0.4), executed(0.3))) is None
+
+
+def shuffled(one: Executed, order: np.ndarray) -> Executed:
+    bits = None if one.bits is None else one.bits[:, :, order]
+    return replace(
+        one, errors=one.errors[:, :, order], bits=bits, rows=one.rows[order], demonstration=one.demonstration[order]
+    )
+
+
+@settings(max_examples=12)
+@given(st.integers(0, 2**32 - 1), st.floats(0.05, 0.5), st.floats(0.05, 0.5))
+def test_the_order_of_chunks_changes_nothing(seed: int, encoder: float, codebook: float):
+    found = evidence(STEEP, encoder=encoder, codebook=codebook)
+    order = np.random.default_rng(seed).permutation(len(STEEP.rows))
+    arms = Arms(*(shuffled(one, order) for one in (found.arms.own, found.arms.encoder, found.arms.codebook)))
+    again = offline_verdict(replace(found, arms=arms, reconstruction=found.reconstruction[order]))
+    first = offline_verdict(found)
+    assert again.label == first.label
+    assert again.probability == pytest.approx(first.probability)
+
+
+@settings(max_examples=12)
+@given(st.floats(-0.5, 0.9), st.floats(-0.5, 0.9), st.floats(-0.5, 0.9), st.floats(1, 20))
+def test_more_noise_never_makes_a_verdict_commit(encoder: float, codebook: float, data: float, times: float):
+    values = dict(zip(PARTS, (encoder, codebook, data), strict=True))
+
+    def verdict(spread: float) -> OfflineVerdict:
+        gains = {part: Gain(part, value, spread, "share of the distortion") for part, value in values.items()}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("compression_gap.verdict.offline.predict_gains", lambda *_: gains)
+            return offline_verdict(evidence(STEEP, encoder=0.4, codebook=0.4))
+
+    before, after = verdict(0.05), verdict(0.05 * times)
+    assert all(0 <= share <= 1 for one in (before, after) for share in one.helps.values())
+    assert 0 <= after.probability <= 1
+    assert before.label != "undetermined" or after.label == "undetermined"
+
+
+def test_an_interval_is_wider_where_demonstrations_differ_and_where_predictions_missed(monkeypatch: pytest.MonkeyPatch):
+    rng = np.random.default_rng(1)
+    noisy = replace(FLAT, errors=FLAT.errors * np.repeat(rng.uniform(0, 2, DEMONSTRATIONS), CHUNKS))
+    better = executed(0.3)
+    spread = [predict_gains(Arms(own, better))["encoder"].spread for own in (FLAT, noisy)]
+    assert spread[0] < spread[1]
+    missed = {unit: dict.fromkeys(PARTS, Missed(1.0, 0.0, 30.0)) for unit in THRESHOLD}
+    monkeypatch.setattr(prediction, "MISSED", missed)
+    assert predict_gains(Arms(FLAT, better))["encoder"].spread > 29
+
+
+def test_three_demonstrations_are_too_few_for_any_verdict():
+    few = executed(1.0, 0.7, 0.4, bits=8.0, demonstrations=3)
+    verdict = offline_verdict(evidence(few, encoder=0.1, codebook=0.4))
+    assert (verdict.label, verdict.probability, verdict.leaning) == ("undetermined", None, None)
+    assert verdict.reason == "too little data: 3 demonstrations to test on, at least 8 are needed"
+    assert verdict.settle == "give at least 56 demonstrations"
+    assert all(gain.value is None for gain in verdict.gains.values())
+    assert all(quantity.low is None for quantity in verdict.evidence.values())
+
+
+def test_actions_that_never_change_have_no_verdict():
+    still = executed(0.0, 0.0, 0.0, bits=0.0)
+    found = OfflineEvidence(Arms(still), np.zeros(len(still.rows)), 0.0)
+    assert offline_verdict(found).reason.startswith("the actions never change")
+
+
+def test_errors_that_are_no_numbers_are_refused():
+    broken = replace(FLAT, errors=np.where(np.arange(len(FLAT.rows)) == 3, np.inf, FLAT.errors))
+    with pytest.raises(ValueError, match="codebook: expected finite errors"):
+        Arms(FLAT, None, broken)
+
+
+def test_heads_tested_on_other_chunks_are_refused():
+    other = executed(0.3, demonstrations=19)
+    with pytest.raises(ValueError, match="encoder: expected heads tested on the same 200 chunks"):
+        Arms(FLAT, other)
