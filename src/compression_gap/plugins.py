@@ -48,7 +48,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "rollouts": "rollout:Rollouts",
         "probing": "measures.encoder_probe:Probing",
         "chunking": "data.trajectories:Chunking",
-        "head_training": "verdict.heads:HeadTraining",
+        "head_training": "verdict.head_learning:HeadTraining",
     },
     "jobs": {
         "demonstrations": "pipeline.jobs:Demonstrations",

@@ -19,7 +19,7 @@ from compression_gap.cli import main
 from compression_gap.commands import Answer, Asked, Selection, Source, audit
 from compression_gap.commands.audit_plan import BUDGETS
 from compression_gap.measures.encoder_probe import Probing
-from compression_gap.verdict.heads import HeadTraining
+from compression_gap.verdict.head_learning import HeadTraining
 from datasets import NAMES, arrays, write_arrays, write_lerobot, write_libero
 from recorded import run_here
 

@@ -23,7 +23,7 @@ from compression_gap.pipeline.jobs.dataset import Dataset
 from compression_gap.shapes import ChunkShape
 from compression_gap.tokenizers.base import TokenizerSpec
 from compression_gap.training import Training
-from compression_gap.verdict.heads import HeadTraining
+from compression_gap.verdict.head_learning import HeadTraining
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ QUICK = Budget(
     tokenizers=("binning", "fast"),
     training_steps=300,
     probing=None,
-    heads=HeadTraining(steps=200, seeds=(0,), fractions=(0.5, 1.0), judged=1000),
+    heads=HeadTraining(steps=200, seeds=(0,), fractions=(0.5, 1.0), judged=600),
     head_arms=("nothing", "features", "candidate", "state"),
     controls=(),
     left_out=(

@@ -25,7 +25,8 @@ from compression_gap.pipeline.jobs.tokenizer_audit import AuditTokenizer, padded
 from compression_gap.store import Store, write_json
 from compression_gap.tokenizers.base import Tokenizer, Tokens
 from compression_gap.training import save_tensors
-from compression_gap.verdict.heads import Code, Executed, HeadTraining, retrain_heads
+from compression_gap.verdict.head_learning import Code, HeadTraining
+from compression_gap.verdict.heads import Executed, retrain_heads
 
 HEADS, EXECUTED = "heads", "errors.safetensors"
 
