@@ -31,13 +31,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from calibration_scores import UNITS, Case, scores, table
 
 from compression_gap.seeds import seed_of
-from compression_gap.testing.pipelines import COUNT, DEVELOPMENT, HELD_OUT, World
+from compression_gap.testing.pipelines import CONFIRMATION, COUNT, DEVELOPMENT, HELD_OUT, World
 from compression_gap.testing.upgrades import codes_of, judge
 from compression_gap.verdict.heads import Code, HeadTraining, retrain_heads
 
-HALVES = {"development": DEVELOPMENT, "held-out": HELD_OUT}
+HALVES = {"development": DEVELOPMENT, "held-out": HELD_OUT, "confirmation": CONFIRMATION}
 SMALL = {"steps": 160, "batch": 96, "width": 32, "learning_rate": 2e-2, "seeds": (0, 1)}
 CURVE, WHOLE = HeadTraining(**SMALL), HeadTraining(**SMALL, fractions=(1.0,))
 REPLAYS = 600  # from which the distortion-success curve is made
@@ -126,9 +127,14 @@ def gather(pipeline, folder):
 def main(folder, halves):
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
+    cases = {}
     for half in halves:
-        for pipeline in HALVES[half].draw(half, COUNT):
-            gather(pipeline, folder)
+        cases[half] = [Case(one, gather(one, folder)) for one in HALVES[half].draw(half, COUNT)]
+    for half in halves:
+        others = cases.get("development") if half == "held-out" else None
+        for unit in UNITS:
+            print(f"\n{half}: {len(cases[half])} pipelines\n\n{table(cases[half], unit)}\n")
+            print(scores(cases[half], unit, others))
 
 
 if __name__ == "__main__":

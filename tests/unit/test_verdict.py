@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 from compression_gap.verdict import prediction
 from compression_gap.verdict.heads import Executed
 from compression_gap.verdict.offline import THRESHOLD, OfflineEvidence, OfflineVerdict, offline_verdict
-from compression_gap.verdict.prediction import MISSED, PARTS, Arms, Gain, Missed, predict_bits, predict_gains
+from compression_gap.verdict.prediction import (
+    MISSED,
+    PARTS,
+    Arms,
+    Gain,
+    Missed,
+    Reconstruction,
+    predict_bits,
+    predict_gains,
+)
 from compression_gap.verdict.success_curve import SuccessCurve
 
 FRACTIONS = (0.25, 0.5, 1.0)
@@ -43,7 +52,7 @@ def evidence(
         None if encoder is None else executed(encoder, bits=6.0, demonstrations=demonstrations),
         None if codebook is None else executed(codebook, demonstrations=demonstrations),
     )
-    return OfflineEvidence(arms, None if tokenizer is None else np.full(count, tokenizer), 1.0, **rest)
+    return OfflineEvidence(arms, None if tokenizer is None else Reconstruction(np.full(count, tokenizer)), 1.0, **rest)
 
 
 FLAT = executed(0.4, 0.4, 0.4, bits=8.0)
@@ -170,7 +179,7 @@ def test_the_order_of_chunks_changes_nothing(seed: int, encoder: float, codebook
     found = evidence(STEEP, encoder=encoder, codebook=codebook)
     order = np.random.default_rng(seed).permutation(len(STEEP.rows))
     arms = Arms(*(shuffled(one, order) for one in (found.arms.own, found.arms.encoder, found.arms.codebook)))
-    again = offline_verdict(replace(found, arms=arms, reconstruction=found.reconstruction[order]))
+    again = offline_verdict(replace(found, arms=arms, reconstruction=Reconstruction(found.reconstruction.own[order])))
     first = offline_verdict(found)
     assert again.label == first.label
     assert again.probability == pytest.approx(first.probability)
@@ -216,7 +225,7 @@ def test_three_demonstrations_are_too_few_for_any_verdict():
 
 def test_actions_that_never_change_have_no_verdict():
     still = executed(0.0, 0.0, 0.0, bits=0.0)
-    found = OfflineEvidence(Arms(still), np.zeros(len(still.rows)), 0.0)
+    found = OfflineEvidence(Arms(still), None, 0.0)
     assert offline_verdict(found).reason.startswith("the actions never change")
 
 

@@ -37,7 +37,7 @@ class Pipeline:
     """One choice of everything, and what an upgrade makes of it."""
 
     name: str
-    waves: Literal["sines", "steps"]
+    waves: Literal["sines", "steps", "triangles"]
     """What the map from states to chunks is made of."""
     state: int
     """Dimensions of the state (S)."""
@@ -106,6 +106,8 @@ class World:
 
     def _waves(self, state: Float[Tensor, "N S"]) -> Float[Tensor, "N M"]:
         turned = state @ self.direction.T + self.phase
+        if self.pipeline.waves == "triangles":
+            return torch.asin(torch.sin(turned))
         return torch.sin(turned) if self.pipeline.waves == "sines" else torch.tanh(2 * torch.sin(turned))
 
     def cases(self, purpose: str, demonstrations: int) -> Cases:
@@ -179,7 +181,7 @@ class ResidualCode:
 class Factors:
     """The values from which pipelines are drawn, every combination being as likely."""
 
-    waves: tuple[Literal["sines", "steps"], ...]
+    waves: tuple[Literal["sines", "steps", "triangles"], ...]
     chunk: tuple[tuple[int, int, int], ...]
     """Dimensions of the state, actions a chunk, dimensions of an action."""
     noise: tuple[float, ...]
@@ -214,5 +216,13 @@ HELD_OUT = Factors(
     demonstrations=(80, 200, 320),
     tolerance=(0.25, 0.5, 0.6),
 )
+CONFIRMATION = Factors(
+    waves=("triangles",),
+    chunk=((2, 5, 3), (4, 4, 2)),
+    noise=(0.06, 0.15, 0.7),
+    code=((1, 24), (2, 6), (3, 16)),
+    demonstrations=(100, 250, 360),
+    tolerance=(0.3, 0.45, 0.8),
+)
 COUNT = 30
-"""Pipelines of each half."""
+"""Pipelines drawn from each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -124,7 +125,7 @@ class _Policies:
         sizes = [features + chunk, WIDTH, WIDTH, self.values]
         self.weights = [
             torch.randn(replicas * self.tokens, a, b, generator=draw).mul_(a**-0.5).requires_grad_()
-            for a, b in zip(sizes[:-1], sizes[1:], strict=True)
+            for a, b in pairwise(sizes)
         ]
         self.offsets = [torch.zeros(replicas * self.tokens, 1, b, requires_grad=True) for b in sizes[1:]]
         self.draw = np.random.default_rng(seed_of("batches", world.pipeline.name, self.tokens))

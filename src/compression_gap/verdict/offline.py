@@ -15,7 +15,17 @@ from jaxtyping import Float, Int
 
 from compression_gap.measures.quantity import FEWEST_DEMONSTRATIONS, Quantity, mean_over_demonstrations
 from compression_gap.measures.split import EVERY
-from compression_gap.verdict.prediction import PARTS, UNKNOWN, Arms, Gain, Part, Unit, predict_bits, predict_gains
+from compression_gap.verdict.prediction import (
+    PARTS,
+    UNKNOWN,
+    Arms,
+    Gain,
+    Part,
+    Reconstruction,
+    Unit,
+    predict_bits,
+    predict_gains,
+)
 from compression_gap.verdict.success_curve import SuccessCurve
 
 Label = Literal["encoder-bound", "codebook-bound", "policy-or-data-bound", "several", "none: saturated", "undetermined"]
@@ -37,8 +47,8 @@ class OfflineEvidence:
     """What was measured on the test chunks."""
 
     arms: Arms
-    reconstruction: Float[np.ndarray, " N"] | None
-    """Mean squared error of every test chunk as the pipeline's own code reads it; None without a code."""
+    reconstruction: Reconstruction | None
+    """Of the test chunks by the pipeline's own code and by the candidate; None without a code."""
     variance: float
     """Mean squared distance of the test chunks' scaled values from the mean training chunk."""
     entropy: Quantity | None = None
@@ -79,7 +89,7 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
     if missing:
         why = {part: Quantity(None, "estimate", unit, "nothing", note=missing[0]) for part in PARTS}
         return OfflineVerdict("undetermined", None, None, *missing, unit, dict.fromkeys(PARTS), why, measured)
-    gains = predict_gains(evidence.arms, evidence.curve, evidence.episode)
+    gains = predict_gains(evidence.arms, evidence.reconstruction, evidence.curve, evidence.episode)
     helps = {part: _helps(part, gains, evidence, unit) for part in PARTS}
     quantities = {
         part: gain.quantity if gain else Quantity(None, "estimate", unit, "nothing", note=UNKNOWN[part])
@@ -109,8 +119,10 @@ def _measured(evidence: OfflineEvidence) -> dict[str, Quantity]:
     executed = arms.own.errors[-1]
     measured = {"D_pol": mean(executed, "estimate", DISTORTION)}
     if evidence.reconstruction is not None:
-        measured["D_tok"] = mean(evidence.reconstruction[None], "estimate", DISTORTION)
-        measured["D_resid"] = mean(executed - evidence.reconstruction, "estimate", DISTORTION)
+        measured["D_tok"] = mean(evidence.reconstruction.own[None], "estimate", DISTORTION)
+        measured["D_resid"] = mean(executed - evidence.reconstruction.own, "estimate", DISTORTION)
+        if evidence.reconstruction.other is not None:
+            measured["D_tok, larger code"] = mean(evidence.reconstruction.other[None], "estimate", DISTORTION)
     for name, other in {"better encoder": arms.encoder, "larger code": arms.codebook}.items():
         if other is not None:
             measured[f"D_pol, {name}"] = mean(other.errors[-1], "estimate", DISTORTION)
@@ -154,7 +166,9 @@ def _helps(part: Part, gains: dict[Part, Gain | None], evidence: OfflineEvidence
         return 0.0
     if part == "encoder":
         own = evidence.arms.own.errors[-1:]
-        perfect = np.zeros_like(own) if evidence.reconstruction is None else np.minimum(own, evidence.reconstruction)
+        perfect = (
+            np.zeros_like(own) if evidence.reconstruction is None else np.minimum(own, evidence.reconstruction.own)
+        )
         if evidence.curve is None:
             most = 1 - float(perfect.mean()) / max(float(own.mean()), NEVER)
         else:

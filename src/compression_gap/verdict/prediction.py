@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -40,23 +40,23 @@ class Missed:
     """How predictions of one kind missed on the development half of the calibration."""
 
     factor: float
-    """Times the predicted gain."""
+    """Times what the heads gain. From half the data to all of it they gain more than from there to twice as much."""
     relative: float
-    """Standard deviation, as a share of the predicted gain."""
+    """Standard deviation, as a share of what the heads gain or lose."""
     absolute: float
     """Standard deviation, in the gain's unit."""
 
 
 MISSED: dict[Unit, dict[Part, Missed]] = {
     "points": {
-        "encoder": Missed(1.0, 0.25, 1.5),
-        "codebook": Missed(1.0, 0.25, 1.5),
-        "data": Missed(0.7, 0.25, 1.5),
+        "encoder": Missed(1.0, 0.1, 1.0),
+        "codebook": Missed(0.9, 0.3, 0.8),
+        "data": Missed(0.65, 0.1, 0.8),
     },
     "share of the distortion": {
-        "encoder": Missed(1.0, 0.25, 0.03),
-        "codebook": Missed(1.0, 0.25, 0.03),
-        "data": Missed(0.7, 0.25, 0.03),
+        "encoder": Missed(1.0, 0.1, 0.02),
+        "codebook": Missed(1.0, 0.1, 0.03),
+        "data": Missed(0.5, 0.1, 0.02),
     },
 }
 
@@ -107,13 +107,30 @@ class Gain:
         return Quantity(self.value, "estimate", self.unit, OVER, self.value - half, self.value + half)
 
 
+@dataclass(frozen=True)
+class Reconstruction:
+    """Mean squared errors of the test chunks as codes read them."""
+
+    own: Float[np.ndarray, " N"]
+    """The pipeline's own code."""
+    other: Float[np.ndarray, " N"] | None = None
+    """The candidate's; zeros for a candidate without a code; None without a candidate."""
+
+
 def predict_gains(
-    arms: Arms, curve: SuccessCurve | None = None, episode: Int[np.ndarray, " N"] | None = None
+    arms: Arms,
+    reconstruction: Reconstruction | None = None,
+    curve: SuccessCurve | None = None,
+    episode: Int[np.ndarray, " N"] | None = None,
 ) -> dict[Part, Gain | None]:
     """The gain of every upgrade; None for a part without a candidate (`UNKNOWN` says what to give).
 
     With a curve gains are in points, and errors are averaged over each `episode` (None: a chunk is one) before they
     become success; without one, in shares of the pipeline's own distortion that go away.
+
+    A code's gain is the larger of what heads gain by it, and what its reconstruction lets expect: all that it
+    reconstructs better, times the share that the pipeline's own code has in the distortion. The policy's errors hide
+    the rest; where that share is small, a better code is not seen.
     """
     versions = 1 if curve is None else len(curve.success)
     if curve is None:
@@ -129,9 +146,20 @@ def predict_gains(
     unit: Unit = "share of the distortion" if curve is None else "points"
     own = _resampled(arms.own, worth, versions, "own")
     gains: dict[Part, Gain | None] = dict.fromkeys(PARTS)
-    for part, other in (("encoder", arms.encoder), ("codebook", arms.codebook)):
-        if other is not None:
-            gains[part] = _gain(part, _resampled(other, worth, versions, part)[:, -1] - own[:, -1], unit)
+    if arms.encoder is not None:
+        gains["encoder"] = _gain(
+            "encoder", _resampled(arms.encoder, worth, versions, "encoder")[:, -1] - own[:, -1], unit
+        )
+    ways = []
+    if arms.codebook is not None:
+        ways.append(_resampled(arms.codebook, worth, versions, "codebook")[:, -1] - own[:, -1])
+    if reconstruction is not None and reconstruction.other is not None:
+        better = reconstruction.own - reconstruction.other
+        expected = replace(arms.own, errors=np.maximum(arms.own.errors - better, 0.0))
+        share = min(1.0, float(reconstruction.own.mean()) / max(float(arms.own.errors[-1].mean()), 1e-12))
+        ways.append(share * (_resampled(expected, worth, versions, "own")[:, -1] - own[:, -1]))
+    if ways:
+        gains["codebook"] = _gain("codebook", max(ways, key=lambda draws: draws[0]), unit)
     if 0.5 in arms.own.fractions:
         gains["data"] = _gain("data", own[:, -1] - own[:, arms.own.fractions.index(0.5)], unit)
     return gains
@@ -147,11 +175,14 @@ def predict_bits(arms: Arms) -> Quantity | None:
 
 
 def _gain(part: Part, draws: Float[np.ndarray, " draws"], unit: Unit) -> Gain:
-    """The first draw is the estimate itself."""
-    missed = MISSED[unit][part]
-    value = missed.factor * float(draws[0])
-    spread = math.hypot(missed.factor * float(draws[1:].std()), missed.relative * abs(value), missed.absolute)
-    return Gain(part, value, spread, unit)
+    """The first draw is the estimate itself.
+
+    Where heads lose by an upgrade, the prediction is no gain: small heads pay for a larger code what policies did not
+    pay where the truth was known, and an upgrade that harms need not be kept.
+    """
+    missed, gained = MISSED[unit][part], float(draws[0])
+    spread = math.hypot(missed.factor * float(draws[1:].std()), missed.relative * gained, missed.absolute)
+    return Gain(part, missed.factor * max(gained, 0.0), spread, unit)
 
 
 def _resampled(
