@@ -17,7 +17,7 @@ from compression_gap.report.audit_words import briefly
 from compression_gap.store import Store
 from compression_gap.verdict.heads import Executed
 from compression_gap.verdict.offline import OfflineEvidence, OfflineVerdict, offline_verdict
-from compression_gap.verdict.prediction import Arms, Part
+from compression_gap.verdict.prediction import Arms, Part, Reconstruction
 
 NO_CODE = "no code"
 BETTER: tuple[Arm, ...] = ("candidate", "state")
@@ -64,7 +64,8 @@ def _row(
         encoder=heads[better].load(store) if better else None,
         codebook=_finer(executed, reconstruction, free[1] if free else None),
     )
-    found = offline_verdict(OfflineEvidence(arms, reconstruction, 1.0, row.code))
+    read_back = None if reconstruction is None else Reconstruction(reconstruction)
+    found = offline_verdict(OfflineEvidence(arms, read_back, 1.0, row.code))
     return VerdictRow(
         code=row.name,
         label=found.label,
