@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,17 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
+from torch import Tensor
 
 from browser import DARK, look
+from compression_gap import plugins
 from compression_gap.cli import main
 from compression_gap.commands import Answer, Asked, Selection, Source, audit
 from compression_gap.commands.audit_plan import BUDGETS
 from compression_gap.measures.encoder_probe import Probing
+from compression_gap.shapes import ChunkShape
+from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec, Tokens
+from compression_gap.tokenizers.binning import Binning, BinningTokenizer
 from compression_gap.verdict.head_learning import HeadTraining
 from datasets import NAMES, arrays, write_arrays, write_lerobot, write_libero
 from recorded import run_here
@@ -174,6 +179,56 @@ def test_few_demonstrations_get_no_interval_and_no_verdict(tmp_path: Path):
         "too little data: 2 demonstrations to test on, at least 8 are needed" in found.data["verdicts"][0]["sentence"]
     )
     assert any("no interval" in line for line in told(found))
+
+
+@dataclass(frozen=True)
+class Moody(TokenizerSpec, kind="moody"):
+    """Bins that cannot write what begins far to the right."""
+
+    def build(self, shape: ChunkShape) -> Tokenizer:
+        return MoodyTokenizer(Binning(bins=3), shape)
+
+
+class MoodyTokenizer(BinningTokenizer):
+    """Raises for some chunks."""
+
+    def encode(self, chunk: Tensor) -> Tokens:
+        if (chunk[:, 0, 0] > 0.5).any():
+            raise ArithmeticError("too far right")
+        return super().encode(chunk)
+
+
+@dataclass(frozen=True)
+class Broken(TokenizerSpec, kind="broken"):
+    """Fails when it is fitted."""
+
+    def build(self, shape: ChunkShape) -> Tokenizer:
+        return BrokenTokenizer(Binning(bins=3), shape)
+
+
+class BrokenTokenizer(BinningTokenizer):
+    """Cannot be fitted."""
+
+    def fit(self, chunks: Tensor) -> None:
+        raise ZeroDivisionError("nothing fits")
+
+
+def test_a_tokenizer_that_crashes_is_told_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for part in (Moody, Broken):
+        monkeypatch.setitem(plugins.BUILT_IN["tokenizers"], part.kind, "never imported")
+    find = plugins.find
+    own = {"moody": Moody, "broken": Broken}
+    monkeypatch.setattr(plugins, "find", lambda family, kind: own[kind] if kind in own else find(family, kind))
+    path = write_arrays(tmp_path / "own.npz", arrays(60))
+    found = answer(tmp_path / "store", path, names=("broken", "moody", CODES[0]))
+    broken, moody, well = found.data["codes"]
+    assert found.failed
+    assert broken["failed"] == "ZeroDivisionError: nothing fits"
+    assert moody["lost"] > 0
+    assert moody["error"]["value"] > well["error"]["value"]
+    assert [row["code"] for row in found.data["verdicts"]] == ["moody", CODES[0], "no code"]
+    assert "broken: ZeroDivisionError: nothing fits" in told(found)
+    assert any("moody" in line and "could not be written or read" in line for line in told(found))
 
 
 @pytest.mark.parametrize("scheme", [1, DARK])
