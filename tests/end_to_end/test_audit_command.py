@@ -46,7 +46,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answer(root: Path, *typed: str | Path, budget: str = "2m", names: tuple[str, ...] = CODES, **source: Any) -> Answer:
-    chosen = Selection(str(typed[0]), None, 60, "fixed", source.pop("leaves", {}))
+    which = (source.pop("tasks", None), source.pop("episodes", 60), "fixed", source.pop("leaves", {}))
+    chosen = Selection(str(typed[0]), *which)
     given = {"features": (), "encoder": None, "units": None} | source
     asked = Asked(Source([str(word) for word in typed], chosen, **given), names, budget, 8, 4)
     return audit(asked, root, 1, "cpu", quiet=True)
@@ -169,6 +170,19 @@ def test_a_suite_lends_its_units(tmp_path: Path):
     assert data["notes"][-1] == "actions are taken to be tabletop's: its units and grippers"
     with pytest.raises(ValueError, match="suites has no kind 'tabeltop'; did you mean 'tabletop'"):
         answer(tmp_path / "store", path, units="tabeltop")
+
+
+@pytest.mark.parametrize("encoder", [None, "channel:sigma=5", "supervised:steps=4,channels=(4,8),keypoints=4,width=8"])
+def test_a_suite_is_audited_with_and_without_an_encoder(encoder: str | None, tmp_path: Path):
+    found = answer(
+        tmp_path, "tabletop", names=CODES[:1], encoder=encoder, leaves={"image_size": "16"}, tasks=[0], episodes=56
+    )
+    assert not found.failed
+    arms = [row["arm"] for row in found.data["arms"]]
+    assert arms == ([] if encoder is None else ["features"]) + ["known", "state"]
+    assert found.data["codes"][0]["mm"]["unit"] == "mm"
+    assert found.data["command"].startswith("cgap audit tabletop --tasks 0 --episodes 56 --initial-states fixed")
+    assert "gripper (-1 opens, +1 closes)" in found.data["actions_left_out"]
 
 
 def test_few_demonstrations_get_no_interval_and_no_verdict(tmp_path: Path):

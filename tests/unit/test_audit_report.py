@@ -40,10 +40,14 @@ VERDICT = VerdictRow(
     code="oat <small>",
     label="encoder-bound",
     sentence="predicted gains: encoder 40 %",
+    leaning="",
     probability=0.93,
     evidence=("the code itself errs little",),
     settle="",
     upgrades=(Upgrade("a better encoder", Quantity(40.0, "estimate", "% of the error", "90 %", 30.0, 50.0), 0.99),),
+)
+UNDETERMINED = replace(
+    VERDICT, code="fast", label="undetermined", leaning="several", probability=0.4, settle="more data"
 )
 CONTENT = AuditContent(
     name="mine",
@@ -68,7 +72,10 @@ CONTENT = AuditContent(
     arms=(ArmRow("features", "features", bits(15), bits(45, "upper bound"), bits(10), bits(18), bits(12), False),),
     codes=(CODE, CodeRow("fast", {}, failed="ValueError: nothing fits")),
     continuous=(HEAD,),
-    verdicts=(VERDICT, replace(VERDICT, code="fast", label="undetermined", probability=None, settle="more data")),
+    verdicts=(
+        VERDICT,
+        replace(VERDICT, code="fast", label="undetermined", leaning="several", probability=0.4, settle="more data"),
+    ),
     curve=tuple((2.0**n, 2.0 ** (-n / 2)) for n in range(1, 9)),
     command="cgap audit mine.npz",
 )
@@ -80,6 +87,7 @@ def test_the_lines_say_verdict_kinds_and_what_is_missing():
     text = "\n".join(lines)
     for words in ("≤ 60.0 [59.0, 61.0]", "≈ 18.0 [17.0, 19.0] !", "≤ 42.0", "left out by --budget 2m"):
         assert words in text
+    assert "UNDETERMINED, leaning several, probability 0.40 (through fast)" in text
     assert "fast: ValueError: nothing fits" in text
     assert "200 of 800 chunks" in text
     assert "counts with probability 0.99" in text

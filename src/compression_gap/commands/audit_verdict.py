@@ -70,6 +70,7 @@ def _row(
         code=row.name,
         label=found.label,
         sentence=_sentence(found),
+        leaning=found.leaning or "",
         probability=found.probability,
         evidence=tuple(_evidence(row, executed, free[1] if free else None, arm)),
         settle=_settle(found, better),
@@ -91,8 +92,7 @@ def _finer(own: Executed, reconstruction: Float[np.ndarray, " N"] | None, free: 
 def _sentence(found: OfflineVerdict) -> str:
     if found.label != "undetermined":
         return found.reason
-    leaning = f"; if anything, {found.leaning}" if found.leaning else ""
-    return f"it cannot be told from this data: {found.reason}{leaning}"
+    return f"it cannot be told from this data: {found.reason}"
 
 
 def _evidence(row: CodeRow, own: Executed, free: Executed | None, arm: Arm) -> list[str]:

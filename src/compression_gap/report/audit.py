@@ -9,7 +9,17 @@ from markupsafe import Markup
 
 from compression_gap.measures.quantity import Quantity
 from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow
-from compression_gap.report.audit_words import briefly, code_failure, few, kind_words, plain, sentence, what_there_is
+from compression_gap.report.audit_words import (
+    briefly,
+    code_failure,
+    few,
+    kind_words,
+    plain,
+    sentence,
+    tells,
+    verdict_label,
+    what_there_is,
+)
 from compression_gap.report.pipes import FULL, Pipe, pipes
 from compression_gap.report.svg import SHAPES, Panel, legend, linear, logarithmic
 
@@ -43,6 +53,7 @@ def render(content: AuditContent) -> str:
         kind_words=kind_words,
         plain=plain,
         sentence=sentence,
+        verdict_label=verdict_label,
     )
 
 
@@ -51,7 +62,7 @@ def pipeline(content: AuditContent, row: CodeRow) -> Markup:
     seen = content.seen
     told = next((head for head in row.heads if seen is not None and head.arm == seen.arm), None)
     of_code = told.told if told is not None else None
-    words = "features" if seen is None or seen.arm == "features" else "proprioception and task"
+    words = "features" if seen is None else seen.words
     stages = (
         Pipe("actions hold", content.held, "neutral", note="of the expert's chunk"),
         Pipe(f"{words} tell", seen.best if seen else None, "s0", note="about the chunk"),
@@ -89,7 +100,9 @@ def rate_distortion(content: AuditContent) -> tuple[Markup | None, Markup]:
     keys = [("a normal source with this covariance needs at most", "", "plain")]
     if seen is not None and (told := _value(seen.best)) and told > x.low:
         panel.rule(x=told, style="primary")
-        panel.text(panel.x(told) + 5, panel.top + 12, f"{seen.words} tell {briefly(seen.best)}", "note", "start")
+        panel.text(
+            panel.x(told) + 5, panel.top + 12, f"{seen.words} {tells(seen.arm)} {briefly(seen.best)}", "note", "start"
+        )
     for number, (row, rate, error) in enumerate(shown):
         style, shape = f"s{number % COLOURS}", SHAPES[number % 4]
         at = (rate, max(100 * error, 100 * LEAST_SHARE))

@@ -97,7 +97,10 @@ class VerdictRow:
     code: str
     label: str
     sentence: str
+    leaning: str
+    """The likeliest label where it is undetermined; empty where it is not, or where nothing can be said."""
     probability: float | None
+    """Of the label, or of what it leans to."""
     evidence: tuple[str, ...]
     settle: str
     """What would settle it; empty where it is settled."""

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 
 from compression_gap.measures.quantity import Quantity
 from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow, VerdictRow
-from compression_gap.report.audit_words import SIGNS, briefly, code_failure, few, plain, what_there_is
+from compression_gap.report.audit_words import (
+    SIGNS,
+    briefly,
+    code_failure,
+    few,
+    plain,
+    tells,
+    verdict_label,
+    what_there_is,
+)
 
 WIDTH = 118
 LINES = 40
@@ -25,7 +34,7 @@ def summary(content: AuditContent, page: str) -> list[str]:
     lines += _aligned(_actions(content))
     lines += _aligned(_codes(content.codes, content.continuous))
     for row in content.verdicts[:1]:
-        lines += [_upgrade(row, number) for number in range(min(MOST_UPGRADES, len(row.upgrades)))]
+        lines += _upgrades(row)
     lines += [told for row in content.codes if (told := code_failure(row))][:2]
     lines += _wrapped(f"cannot be known from this: {'; '.join(content.unknown)}")
     if content.left_out:
@@ -36,20 +45,23 @@ def summary(content: AuditContent, page: str) -> list[str]:
 
 
 def _verdict(row: VerdictRow, evidence: int) -> list[str]:
-    chance = "" if row.probability is None else f", probability {plain(row.probability, 2)}"
-    lines = _wrapped(f"{row.label.upper()}{chance} (through {row.code}): {row.sentence}")
+    label = verdict_label(row).replace(row.label, row.label.upper(), 1)
+    lines = _wrapped(f"{label} (through {row.code}): {row.sentence}")
     for line in row.evidence[:evidence]:
         lines += _wrapped(f"  {line}")
     return [*lines, *(_wrapped(f"  what would settle it: {row.settle}") if row.settle else [])]
 
 
-def _upgrade(row: VerdictRow, number: int) -> str:
-    upgrade = row.upgrades[number]
-    told = briefly(upgrade.gain, 1)
-    if upgrade.gain.value is not None:
-        told = f"{told} {upgrade.gain.unit}"
-    chance = "" if upgrade.chance is None else f"; counts with probability {plain(upgrade.chance, 2)}"
-    return f"{upgrade.name} (through {row.code}) buys {told}{chance}"
+def _upgrades(row: VerdictRow) -> list[str]:
+    """What each buys."""
+    if not row.upgrades:
+        return []
+    rows = [[f"what an upgrade buys, through {row.code}", "", ""]]
+    for upgrade in row.upgrades[:MOST_UPGRADES]:
+        unit = "" if upgrade.gain.value is None else f" {upgrade.gain.unit}"
+        chance = "" if upgrade.chance is None else f"counts with probability {plain(upgrade.chance, 2)}"
+        rows.append([f"  {upgrade.name}", f"{briefly(upgrade.gain, 1)}{unit}", chance])
+    return _aligned(rows)
 
 
 def _actions(content: AuditContent) -> list[list[str]]:
@@ -60,7 +72,9 @@ def _actions(content: AuditContent) -> list[list[str]]:
     for row in content.arms:
         unsure = " !" if row.converged is False else ""
         beyond = row.denoised_beyond or row.beyond
-        rows.append([f"  {row.words} tell", briefly(row.best) + unsure, _or_nothing(beyond), briefly(row.left)])
+        rows.append(
+            [f"  {row.words} {tells(row.arm)}", briefly(row.best) + unsure, _or_nothing(beyond), briefly(row.left)]
+        )
     return rows
 
 

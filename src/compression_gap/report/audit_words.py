@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from compression_gap.measures.quantity import Kind, Quantity
-from compression_gap.report.audit_content import AuditContent, CodeRow
+from compression_gap.report.audit_content import AuditContent, CodeRow, VerdictRow
 
 MINUS = "\N{MINUS SIGN}"
 SIGNS: dict[Kind, str] = {
@@ -60,11 +58,16 @@ def few(content: AuditContent) -> str:
     return note if note.startswith("no interval") else ""
 
 
-def verdict_lines(content: AuditContent) -> Iterator[str]:
-    """The verdicts, most important first."""
-    for row in content.verdicts:
-        chance = "" if row.probability is None else f" (probability {row.probability:.2f})"
-        yield f"{row.label}{chance}, through {row.code}: {row.sentence}"
+def verdict_label(row: VerdictRow) -> str:
+    """`encoder-bound, probability 0.93`, or `undetermined, leaning encoder-bound, probability 0.55`."""
+    leaning = f", leaning {row.leaning}" if row.leaning else ""
+    chance = "" if row.probability is None else f", probability {plain(row.probability, 2)}"
+    return f"{row.label}{leaning}{chance}"
+
+
+def tells(arm: str) -> str:
+    """The verb that goes with an arm's words."""
+    return "tells" if arm == "state" else "tell"
 
 
 def code_failure(row: CodeRow) -> str | None:

@@ -60,8 +60,8 @@ def _pipe(left: float, thick: float, stage: Pipe, scale: float) -> list[Markup]:
             found.append(_rect(left, outer, f"band {stage.style}"))
             thick = min(thick, max(THINNEST, bits.low * scale))
         found.append(_rect(left, thick, f"pipe {stage.style}", bits.text))
-        if stage.inner is not None and stage.inner.value is not None:
-            found.append(_rect(left, min(thick, max(THINNEST, stage.inner.value * scale)), f"core {stage.style}"))
+        if stage.inner is not None and (stage.inner.value or 0.0) > 0:
+            found.append(_rect(left, min(thick, (stage.inner.value or 0.0) * scale), f"core {stage.style}"))
         if bits.value * scale > THICKEST:
             found += [_cut(left + PIPE * share) for share in (0.3, 0.7)]
     else:
