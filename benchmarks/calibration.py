@@ -31,11 +31,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from calibration_scores import UNITS, Case, scores, table
+from calibration_scores import UNITS, Case, online, scores, table
 
 from compression_gap.seeds import seed_of
 from compression_gap.testing.pipelines import CONFIRMATION, COUNT, DEVELOPMENT, HELD_OUT, World
-from compression_gap.testing.upgrades import codes_of, judge
+from compression_gap.testing.upgrades import codes_of, judge, rungs
 from compression_gap.verdict.heads import Code, HeadTraining, retrain_heads
 
 HALVES = {"development": DEVELOPMENT, "held-out": HELD_OUT, "confirmation": CONFIRMATION}
@@ -119,9 +119,10 @@ def truth(pipeline):
 
 
 def gather(pipeline, folder):
-    """What is true of a pipeline, and what an audit sees, each in a file of its own."""
+    """What is true of a pipeline, what rollouts of it show, and what an audit sees, each in a file of its own."""
     true = kept(folder / f"{pipeline.name}-truth.npz", lambda: truth(pipeline))
-    return true | kept(folder / f"{pipeline.name}-audit.npz", lambda: audited(pipeline))
+    rolled = kept(folder / f"{pipeline.name}-rungs.npz", lambda: rungs(pipeline))
+    return true | rolled | kept(folder / f"{pipeline.name}-audit.npz", lambda: audited(pipeline))
 
 
 def main(folder, halves):
@@ -131,10 +132,11 @@ def main(folder, halves):
     for half in halves:
         cases[half] = [Case(one, gather(one, folder)) for one in HALVES[half].draw(half, COUNT)]
     for half in halves:
-        others = cases.get("development") if half == "held-out" else None
+        others = cases.get("development") if half != "development" else None
         for unit in UNITS:
             print(f"\n{half}: {len(cases[half])} pipelines\n\n{table(cases[half], unit)}\n")
             print(scores(cases[half], unit, others))
+        print(f"\n{half}, from rollouts\n\n{online(cases[half])}")
 
 
 if __name__ == "__main__":

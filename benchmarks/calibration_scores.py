@@ -4,11 +4,13 @@ from collections import Counter
 
 import numpy as np
 
+from compression_gap.statistics import Rung, bottleneck, ladder
 from compression_gap.testing.upgrades import Judged, gain, gains
 from compression_gap.verdict.heads import Executed
 from compression_gap.verdict.offline import BOUND, THRESHOLD, OfflineEvidence, offline_verdict
 from compression_gap.verdict.prediction import PARTS, Arms, Reconstruction
 from compression_gap.verdict.success_curve import SuccessCurve
+from compression_gap.verdict.witness import witnessed
 
 UNITS = ("points", "share of the distortion")
 UNRESOLVED = "unresolved"
@@ -30,6 +32,10 @@ class Case:
         if clear and (ahead.low > 0 or ahead.high < 0):
             self.better = "encoder" if ahead.value > 0 else "codebook"
         self.verdict = {unit: offline_verdict(self.evidence(unit)) for unit in UNITS}
+        expert, replay = (Rung(file[name], trained=False) for name in ("expert", "replay"))
+        self.ladder = ladder(expert=expert, replay=replay, state=Rung(file["state"]), policy=Rung(file["policy"]))
+        self.online = bottleneck(self.ladder)
+        self.witnessed = witnessed(self.online, self.verdict["points"])
 
     def executed(self, name):
         errors, rows = self.seen[f"{name} errors"], np.arange(len(self.seen["demonstration"]))
@@ -56,6 +62,15 @@ class Case:
         if None in helps.values():
             return UNRESOLVED
         return BOUND[yes[0]] if yes else "none: saturated"
+
+    @property
+    def online_label(self):
+        """What is true by the ladder's own words, in which one part is named where its loss is the largest."""
+        if self.label("points") != "several":
+            return self.label("points")
+        best = max(PARTS, key=lambda part: self.true["points"][part].value)
+        others = [self.true["points"][part].high for part in PARTS if part != best]
+        return BOUND[best] if self.true["points"][best].low > max(others) else "several"
 
     @property
     def paper(self):
@@ -124,6 +139,26 @@ def scores(cases, unit, others):
         rows.append(("the same by the paper's rule", share(paper, len(clear)), "less than ours"))
     lines = [f"| score, in {unit} | value | asked |", "| --- | --- | --- |"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def online(cases):
+    """The ladder's verdicts from rollouts against the same truths, alone and with their offline witness."""
+    given = [*BOUND.values(), "several", "none: saturated", "undetermined"]
+    lines = ["| truth, in points; ladder with witness | " + " | ".join(given) + " |", "| --- |" + " --- |" * len(given)]
+    counts = Counter((case.online_label, str(case.witnessed.label)) for case in cases)
+    for truth in [*given[:-1], UNRESOLVED]:
+        lines.append(f"| {truth} | " + " | ".join(str(counts[truth, one]) for one in given) + " |")
+    lines += ["", "| score of the ladder | alone | with witness | asked |", "| --- | --- | --- | --- |"]
+    resolved = [case for case in cases if case.online_label != UNRESOLVED]
+    right, commits = [], []
+    for name in ("online", "witnessed"):
+        committed = [case for case in resolved if getattr(case, name).label != "undetermined"]
+        hits = sum(getattr(case, name).label == case.online_label for case in committed)
+        right.append(share(hits, len(committed)))
+        commits.append(share(len(committed), len(resolved)))
+    lines.append(f"| right where it commits | {' | '.join(right)} | at least 90 % |")
+    lines.append(f"| commits where the truth is resolved | {' | '.join(commits)} | at least 60 % |")
+    return "\n".join(lines)
 
 
 def ratio(missed, no_change):

@@ -15,13 +15,13 @@ from compression_gap.report.content import (
     Failure,
     Gradient,
     Interaction,
-    Ladder,
     LossCurve,
-    Measured,
     ReportContent,
     Reseeding,
     TokenizerRow,
 )
+from compression_gap.report.ladder import Bottleneck, Ladder
+from compression_gap.report.measured import Measured
 
 TOLERANCES = (2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 15.0)
 PRIMARY = 3
@@ -34,6 +34,21 @@ ARMS = {  # tolerance at which the arm on the true state succeeds half of the ti
     ("OAT 8x1000", "top-10"): (7.6, 92.0),
     ("OAT 8x81", "greedy"): (7.9, 90.0),
 }
+ENCODER_BOUND = Bottleneck(
+    "encoder-bound", 0.9987, "encoder", {"codebook": 0.0, "policy or data": 0.0013, "encoder": 0.9987}, 5.0, SEEDS, 256
+)
+UNDETERMINED = Bottleneck(
+    "undetermined",
+    0.743,
+    "encoder",
+    {"codebook": 0.01, "policy or data": 0.247, "encoder": 0.743},
+    5.0,
+    SEEDS,
+    256,
+    reason="the encoder loss exceeds 5 points, but whether it is the largest is not sure",
+    seeds_needed=7,
+    states_needed=1613,
+)
 
 
 def example() -> ReportContent:
@@ -218,13 +233,16 @@ def _ladder(cells: tuple[Cell, ...], cell: Cell) -> Ladder:
         cell.method,
         cell.decoding,
         cell.encoder,
+        "state",
         Measured(expert, 96.0, 98.6, "episodes", "reference"),
         Measured(replay, replay - 3, replay + 3, "episodes", "reference"),
         state,
         here,
-        Measured(expert - replay, kind="estimate"),
-        Measured(replay - state.value),
-        Measured(state.value - here.value),
+        *(
+            Measured(loss, loss - 4.0, loss + 4.0, "new training seeds and initial states")
+            for loss in (expert - replay, replay - state.value, state.value - here.value)
+        ),
+        ENCODER_BOUND if cell.encoder == "weak" else UNDETERMINED,
     )
 
 

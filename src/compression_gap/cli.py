@@ -22,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code: 0, 1 if jobs failed, 2 for bad input, 130 after Ctrl-C."""
     parser = arguments()
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command not in ("try", "audit", "collect", "encoders", "export", "evaluate", "tokenizers"):
+    following = ("try", "audit", "collect", "encoders", "export", "evaluate", "tokenizers", "tolerance")
+    if rest and args.command not in following:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         answer = call(args, rest)
@@ -77,6 +78,11 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
         case "tokenizers":
             chunks = (args.horizon, args.stride, args.store, args.workers)
             return commands.tokenizers(selection(args, rest), args.tokenizer, *chunks, quiet=args.json)
+        case "tolerance":
+            chunking = commands.Chunking(args.horizon, args.stride)
+            judged = (args.protocol, args.rollouts, args.execute)
+            replay_with = (chunking, judged, args.store, args.workers)
+            return commands.tolerance(selection(args, rest), args.tokenizer, *replay_with, quiet=args.json)
         case "list":
             return commands.listing(args.what)
         case _:
@@ -236,6 +242,29 @@ def arguments() -> argparse.ArgumentParser:
         "(default: one of every kind that needs no files)"
     )
     tokenizers.add_argument("--tokenizer", action="append", default=[], metavar="KIND", help=text)
+
+    text = (
+        "Measure how much distortion of the actions a suite tolerates, and what codes make of the expert, replayed "
+        "closed loop and open loop; suite settings follow."
+    )
+    tolerance = command("tolerance", text)
+    selecting(tolerance, episodes=300)
+    workers(tolerance)
+    text = "initial states a task of every replay, and demonstrations replayed open loop (default: 15)"
+    tolerance.add_argument("--rollouts", type=count, default=15, metavar="N", help=text)
+    text = "set of initial states of the replays (default: test)"
+    tolerance.add_argument("--protocol", metavar="NAME", help=text, default="test")
+    text = "actions of a chunk between looks (default: 8, or all if fewer)"
+    tolerance.add_argument("--execute", type=count, metavar="N", help=text)
+    text = "actions a chunk (default: those of a trained tokenizer, else 16)"
+    tolerance.add_argument("--horizon", type=count, metavar="T", help=text)
+    text = "fit on a chunk at every N steps (default: as a trained tokenizer, else 4)"
+    tolerance.add_argument("--stride", type=count, metavar="N", help=text)
+    text = (
+        "KIND or KIND:field=value,field=value, in its small size where nothing else is said, or a trained_tokenizer "
+        "folder of the store; may be repeated (default: oat)"
+    )
+    tolerance.add_argument("--tokenizer", action="append", default=[], metavar="KIND", help=text)
 
     listing = command("list", "List the parts that a cell can be made of, with their settings, or the studies.")
     what = ("suites", "encoders", "tokenizers", "policies", "studies")

@@ -84,8 +84,9 @@ def roll_out(
     report: Report,
     folder: Path | None = None,
     watch: Watch | None = None,
+    indices: Sequence[int] | None = None,
 ) -> pl.DataFrame:
-    """Runs every episode of the tasks and returns a row an episode.
+    """Runs every episode of the tasks and returns a row an episode; with `indices`, from these initial states instead.
 
     Columns: task, index, protocol, initial_state (hash), steps, invalid (chunks that could not be decoded), the suite's
     conditions and its outcome columns. An episode whose chunk is invalid keeps what is left of its last plan, else
@@ -93,21 +94,21 @@ def roll_out(
     is not run again: after a kill the same call goes on. `watch` is shown the simulators before every step and at the
     end.
     """
-    pieces = list(_pieces(tasks, rollouts, batch))
+    pieces = list(_pieces(tasks, range(rollouts.episodes) if indices is None else indices, batch))
     frames = []
     simulators: dict[tuple[int, int], Simulators] = {}
-    for number, (task, indices) in enumerate(pieces):
-        kept = folder / f"task-{task}-from-{indices[0]}.parquet" if folder else None
+    for number, (task, piece) in enumerate(pieces):
+        kept = folder / f"task-{task}-from-{piece[0]}.parquet" if folder else None
         if kept and kept.exists():
             frames.append(pl.read_parquet(kept))
             continue
-        key = (task, len(indices))
+        key = (task, len(piece))
         if key not in simulators:
             for held in simulators.values():
                 held.close()
-            simulators = {key: suite.simulators(task, len(indices))}
+            simulators = {key: suite.simulators(task, len(piece))}
         steps_done = _report_within(report, number, len(pieces))
-        frames.append(_batch(driver, suite, rollouts, task, indices, simulators[key], steps_done, watch))
+        frames.append(_batch(driver, suite, rollouts, task, piece, simulators[key], steps_done, watch))
         if kept:
             beside = kept.with_suffix(".new")
             beside.parent.mkdir(exist_ok=True)
@@ -118,10 +119,10 @@ def roll_out(
     return pl.concat(frames)
 
 
-def _pieces(tasks: Sequence[int], rollouts: Rollouts, batch: int) -> Iterator[tuple[int, list[int]]]:
+def _pieces(tasks: Sequence[int], indices: Sequence[int], batch: int) -> Iterator[tuple[int, list[int]]]:
     for task in tasks:
-        for first in range(0, rollouts.episodes, batch):
-            yield task, list(range(first, min(first + batch, rollouts.episodes)))
+        for first in range(0, len(indices), batch):
+            yield task, list(indices[first : first + batch])
 
 
 def _report_within(report: Report, number: int, pieces: int) -> Callable[[float], None]:

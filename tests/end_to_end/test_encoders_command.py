@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from browser import DARK, LIGHT, look_legible
 from compression_gap.cli import main
 from compression_gap.commands import Answer, Selection, encoders
 from compression_gap.commands.encoders import default_ladder, encoder_named
@@ -47,6 +48,11 @@ def test_every_encoder_and_control_arm_is_measured(measured: Answer):
         assert row["sigma"] == TINY.sigma
         assert row["error_mm"]["low"] <= row["error_mm"]["value"] <= row["error_mm"]["high"]
     assert rows["state"]["error_mm"]["value"] < rows["channel:sigma=5"]["error_mm"]["value"] < sees["error_mm"]["value"]
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+def test_the_page_can_be_read_in_a_browser_and_on_a_phone(scheme: int, measured: Answer, tmp_path: Path):
+    look_legible(Path(measured.data["report"]).read_text("utf-8"), tmp_path, scheme)
 
 
 def test_the_table_and_the_page_say_what_was_measured(measured: Answer):

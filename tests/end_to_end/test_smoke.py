@@ -189,10 +189,29 @@ def test_one_seed_has_intervals_about_its_checkpoints_and_says_so(finished: tupl
             low, high = binomtest(round(success / 100 * cell.episodes), cell.episodes).proportion_ci(method="wilson")
             assert (at.value, at.low, at.high) == pytest.approx((success, 100 * low, 100 * high))
             assert at.over == "these checkpoints only"
+    for row in one.ladders:
+        assert row.policy_loss.over == "these checkpoints only"
+        assert row.bottleneck.reason == "one seed: these checkpoints only"
+        assert row.bottleneck.seeds_needed == 3
     page = render(one)
     assert "95 % for these checkpoints only (Wilson)" in page
     assert "Welch" not in page
     assert {number["over"] for cell in said["cells"] for number in cell["success"]} == {"new training seeds"}
+
+
+def test_the_ladder_of_every_cell_adds_up(finished: tuple[Path, dict[str, Any]]):
+    store, said = finished
+    content = Tables(studies.find("smoke"), Store(store)).report
+    assert [(row.arm, row.encoder) for row in content.ladders] == [
+        (arm, sight) for arm in ("Diffusion", "OAT 4x81 (greedy)") for sight in ("weak", "strong", "state")
+    ]
+    for row in content.ladders:
+        lost = row.codebook_loss.value + row.policy_loss.value + row.encoder_loss.value
+        assert lost == pytest.approx(row.expert.value - row.policy.value)
+        assert row.bottleneck.label == "undetermined", "two seeds are no evidence"
+    assert [row["encoder_loss"]["estimate"] for row in said["ladder"]] == [
+        row.encoder_loss.value for row in content.ladders
+    ]
 
 
 def test_a_damaged_result_stops_the_run_before_it_begins(

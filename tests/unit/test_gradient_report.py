@@ -9,13 +9,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from compression_gap.report import terminal, words
-from compression_gap.report.content import EncoderRow, Measured, ReportContent
+from compression_gap.report import numerals, terminal, words
+from compression_gap.report.content import EncoderRow, ReportContent
 from compression_gap.report.figures import figures, places
+from compression_gap.report.measured import Measured
 from compression_gap.report.page import render
 from report_example import LADDER, PRIMARY, TOLERANCES, example, ladder_of_encoders, with_convergence
 
-MINUS = words.MINUS
+MINUS = numerals.MINUS
 GREEDY = "OAT 8x1000 (greedy)"
 
 

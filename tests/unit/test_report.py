@@ -11,9 +11,10 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from compression_gap.report import paper, terminal, words
-from compression_gap.report.content import Failure, LossCurve, Measured, ReportContent
+from compression_gap.report import numerals, paper, terminal, words
+from compression_gap.report.content import Failure, LossCurve, ReportContent
 from compression_gap.report.figures import figures
+from compression_gap.report.measured import Measured
 from compression_gap.report.page import render
 from report_example import PRIMARY, TOLERANCES, example, success_only, with_convergence
 
@@ -124,15 +125,29 @@ def test_a_cell_at_the_floor_is_mentioned_with_the_log_odds() -> None:
         example().interactions[0], flags=("floor",) * len(TOLERANCES), log_odds=(Measured(0.817, -0.104, 1.738),) * 7
     )
     said = " ".join(words.answer(replace(example(), interactions=(row,))))
-    assert (
-        "A cell is at the floor, where points mislead: in log-odds the gap is +0.82 [\N{MINUS SIGN}0.10, 1.74]." in said
-    )
+    assert "A cell is at the floor, where points mislead and log-odds decide: there the gap is +0.82 [" in said
+
+
+def test_where_a_cell_is_at_the_floor_the_log_odds_decide_in_words_and_in_the_figure() -> None:
+    """Points positive everywhere, log-odds nowhere, and a floor up to the tolerance before the primary one."""
+    content = with_gap(*[POSITIVE] * len(TOLERANCES))
+    flags = ("floor",) * PRIMARY + ("",) * (len(TOLERANCES) - PRIMARY)
+    row = replace(content.interactions[0], flags=flags, log_odds=(Measured(0.1, -0.2, 0.4),) * len(TOLERANCES))
+    content = replace(content, interactions=(row,))
+    assert words.verdict(content, row).label == "resolved"
+    assert "it is positive above 6 mm and of unresolved sign elsewhere." in " ".join(words.about(content, row))
+    dots = [e.attrib["class"] for e in dict(drawings(content))["gap"].iter("path") if "mark" in e.attrib["class"]]
+    assert ["hollow" in dot for dot in dots] == [bool(flag) for flag in flags]
+    at_the_floor = replace(row, flags=("floor",) * len(TOLERANCES))
+    assert words.verdict(replace(content, interactions=(at_the_floor,)), at_the_floor).label == "not resolved"
 
 
 def test_an_interval_that_excludes_zero_never_seems_to_touch_it() -> None:
-    assert words.points(Measured(6.0, 0.3, 12.0)) == "+6 [0.3, 12]"
-    assert words.points(Measured(-6.0, -12.0, -0.3)) == "\N{MINUS SIGN}6 [\N{MINUS SIGN}12, \N{MINUS SIGN}0.3]"
-    assert words.percent(Measured(97.0, 89.0, 105.0)) == "97 [89, 100]"
+    assert numerals.points(Measured(6.0, 0.3, 12.0)) == "+6 [0.3, 12]"
+    assert numerals.points(Measured(-6.0, -12.0, -0.3)) == "\N{MINUS SIGN}6 [\N{MINUS SIGN}12, \N{MINUS SIGN}0.3]"
+    assert numerals.percent(Measured(97.0, 89.0, 105.0)) == "97 [89, 100]"
+    assert numerals.log_odds(Measured(0.4, 0.004, 0.8)) == "+0.40 [0.004, 0.80]"
+    assert numerals.log_odds(Measured(-1e-17, -1.0, 1.0)) == "+0.00 [\N{MINUS SIGN}1.00, 1.00]"
 
 
 def test_content_refuses_curves_that_do_not_fit_the_tolerances() -> None:
@@ -252,7 +267,7 @@ def test_the_terminal_table_is_short_and_marks_what_is_not_converged() -> None:
         return out.getvalue().splitlines()
 
     lines = shown(example())
-    assert len(lines) <= 25
+    assert len(lines) <= 40
     assert re.search(r"Diffusion +19 \[\d+, \d+\] +72 \[\d+, \d+\] +97 \[89, 100\]", "\n".join(lines))
     assert any(re.search(r"\] u +\S+ .*\] u", line) for line in shown(success_only()) if line.startswith(GREEDY))
 

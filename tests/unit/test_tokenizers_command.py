@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 from torch import Tensor
 
+from browser import DARK, LIGHT, look_legible
 from compression_gap import plugins
 from compression_gap.cli import main
 from compression_gap.commands import Answer, Selection, tokenizers, typed
@@ -152,6 +153,11 @@ def test_the_bound_says_which_actions_are_in_it(measured: Answer):
     assert len(gaussian["variances"]) <= 8, "z follows x"
     first = measured.data["gaussian_curve"][0]
     assert first[1] <= sum(gaussian["variances"])
+
+
+@pytest.mark.parametrize("scheme", [LIGHT, DARK])
+def test_the_page_can_be_read_in_a_browser_and_on_a_phone(scheme: int, measured: Answer, tmp_path: Path):
+    look_legible(Path(measured.data["report"]).read_text("utf-8"), tmp_path, scheme)
 
 
 def test_the_table_and_the_page_say_what_was_measured(measured: Answer):

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from compression_gap.statistics import Outcomes, trend, trend_gap
+from compression_gap.statistics import Outcomes, gain_trend, trend, trend_gap
 
 QUALITY = [-4.2, -3.3, -1.8, -1.2, -0.8]
 EPISODES = 400
@@ -57,9 +58,33 @@ def test_one_seed_has_a_slope_and_no_interval():
     assert (found.points.value, found.points.low, found.rank_p) == (pytest.approx(10.0), None, None)
 
 
+def test_the_slope_of_the_gain_is_the_line_through_the_differences():
+    bits = [50.7, 64.0, 74.3, 79.7, 96.0]
+    found = gain_trend(FLAT, STEEP, bits)
+    gains = np.array(means(STEEP)) - means(FLAT)
+    assert found.points.value == pytest.approx(stats.linregress(bits, gains).slope)
+    odds = [[cell.seed_values("log-odds").mean() for cell in cells] for cells in (STEEP, FLAT)]
+    assert found.log_odds.value == pytest.approx(np.polyfit(bits, np.subtract(*odds), 1)[0])
+    assert gain_trend(STEEP, FLAT, bits).points.value == pytest.approx(-found.points.value)
+
+
+def test_the_slope_of_the_gain_has_welchs_interval_over_the_seeds():
+    bits, seeds = np.array([1.0, 2.0, 4.0, 5.0]), 3
+    spread = np.array([[5, 9, 7, 12], [6, 4, 11, 8]])  # beyond what the rollouts alone would give
+    middle = np.array([[21, 25, 24, 30], [38, 41, 47, 52]])
+    values = middle[:, :, None] + spread[:, :, None] * np.array([-1, 0, 1])  # weak and strong, codebooks, seeds
+    weak, strong = ([rung(*cell) for cell in cells] for cells in values)
+    found = gain_trend(weak, strong, bits.tolist()).points
+    share = (bits - bits.mean()) / ((bits - bits.mean()) ** 2).sum()
+    parts = np.stack([values[0].var(axis=1, ddof=1), values[1].var(axis=1, ddof=1)]) * share**2 / seeds
+    freedom = parts.sum() ** 2 / (parts**2 / (seeds - 1)).sum()
+    half = stats.t.ppf(0.975, freedom) * np.sqrt(parts.sum())
+    assert (found.low, found.high) == (pytest.approx(found.value - half), pytest.approx(found.value + half))
+
+
 @pytest.mark.parametrize("quality", [[1.0, 2.0], [1.0, 1.0, 1.0], [1.0, 2.0, np.inf]])
 def test_what_is_no_trend_is_refused(quality: list[float]):
-    with pytest.raises(ValueError, match=r"at least 3 encoders of different, finite quality, got \["):
+    with pytest.raises(ValueError, match=r"at least 3 rungs of different, finite quality or size, got \["):
         trend(STEEP[: len(quality)], quality)
 
 

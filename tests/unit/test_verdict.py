@@ -239,3 +239,24 @@ def test_heads_tested_on_other_chunks_are_refused():
     other = executed(0.3, demonstrations=19)
     with pytest.raises(ValueError, match="encoder: expected heads tested on the same 200 chunks"):
         Arms(FLAT, other)
+
+
+def with_codes(own: float, other: float | None, distortion: float = 0.4) -> Gain | None:
+    count = len(FLAT.rows)
+    codes = Reconstruction(np.full(count, own), None if other is None else np.full(count, other))
+    return predict_gains(Arms(executed(distortion, bits=8.0)), codes)["codebook"]
+
+
+def test_without_heads_a_code_is_worth_what_it_reconstructs_better_as_far_as_the_code_is_to_blame():
+    assert with_codes(0.4, 0.1).value == pytest.approx(0.75, abs=0.01)  # all of the distortion is the code's
+    assert with_codes(0.2, 0.1).value == pytest.approx(0.5 * 0.25, abs=0.01)
+    assert with_codes(0.04, 0.0).value == pytest.approx(0.1 * 0.1, abs=0.01)
+    assert with_codes(0.1, 0.2).value == 0  # a code that is worse need not be taken
+    assert with_codes(0.1, None) is None
+
+
+def test_where_heads_gain_more_than_the_reconstruction_promises_they_are_believed():
+    count = len(FLAT.rows)
+    codes = Reconstruction(np.full(count, 0.1), np.full(count, 0.1))
+    assert predict_gains(Arms(FLAT, None, executed(0.2)), codes)["codebook"].value == pytest.approx(0.5, abs=0.01)
+    assert predict_gains(Arms(FLAT, None, executed(0.6)), codes)["codebook"].value == 0

@@ -12,10 +12,12 @@ from compression_gap.commands.parts import listing
 from compression_gap.commands.store import status
 from compression_gap.commands.study import forecast, report, run_study
 from compression_gap.commands.tokenizers import tokenizers
+from compression_gap.commands.tolerance import Chunking, tolerance
 
 __all__ = [
     "Answer",
     "Asked",
+    "Chunking",
     "Selection",
     "Source",
     "audit",
@@ -30,5 +32,6 @@ __all__ = [
     "run_study",
     "status",
     "tokenizers",
+    "tolerance",
     "try_cell",
 ]

@@ -37,8 +37,8 @@ from compression_gap.pipeline.jobs import (
 )
 from compression_gap.pipeline.jobs.encoder import encoder_of
 from compression_gap.pipeline.plan import demonstrations
-from compression_gap.report.content import Measured
 from compression_gap.report.encoders import EncoderRow, render
+from compression_gap.report.measured import Measured
 from compression_gap.store import Store
 from compression_gap.suites.base import SuiteSpec
 from compression_gap.training import Training

@@ -91,7 +91,7 @@ def tokenizers(
     spec, store = selection.spec(), Store(root)
     suite = spec.build()
     shape = ChunkShape(horizon, len(suite.legend.action))
-    specs = _named(names, shape) if names else _of_every_kind(shape)
+    specs: Mapping[str, TokenizerSpec | str] = named(names, shape) if names else _of_every_kind(shape)
     demos = tuple(job for some in selection.jobs(spec, suite).values() for job in some)
     plans = [_plan(name, found, shape, demos, stride, knows=bool(suite.legend.state)) for name, found in specs.items()]
     outcome = finish([job for plan in plans for job in plan.jobs], store, workers, "cpu", quiet=quiet)
@@ -108,9 +108,9 @@ def tokenizers(
         "failed": sum(row["failed"] is not None for row in rows),
         "seconds": round(outcome.seconds, 1),
     }
-    named = [word for name in names for word in ("--tokenizer", name)]
+    chosen = [word for name in names for word in ("--tokenizer", name)]
     chunks = ["--horizon", str(horizon), "--stride", str(stride)]
-    page = sheet(data, shlex.join(["cgap", "tokenizers", *selection.words([*chunks, *named])]))
+    page = sheet(data, shlex.join(["cgap", "tokenizers", *selection.words([*chunks, *chosen])]))
     data |= _written(store, data, page)
 
     def show(console: Console) -> None:
@@ -121,9 +121,9 @@ def tokenizers(
     return Answer(data, show, failed=bool(data["failed"]))
 
 
-def _named(names: Sequence[str], shape: ChunkShape) -> dict[str, TokenizerSpec | str]:
+def named(names: Sequence[str], shape: ChunkShape) -> dict[str, TokenizerSpec]:
     """The tokenizers that were typed. Raises ValueError for one that does not fit."""
-    found: dict[str, TokenizerSpec | str] = {}
+    found: dict[str, TokenizerSpec] = {}
     for name in names:
         spec = typed.part("tokenizers", name)
         assert isinstance(spec, TokenizerSpec), "the family says so"
@@ -160,16 +160,25 @@ def _plan(
     *,
     knows: bool,
 ) -> Plan:
-    """The jobs of one tokenizer; what is learned takes as many steps as the demonstrations are worth."""
+    """The jobs of one tokenizer."""
     if isinstance(found, str):
         return Plan(name, None, None, None, found)
-    chunks = sum(job.attempts * job.suite.cost.steps / stride for job in demos)
-    training = _steps(chunks, *LEARNING) if found.learned else None
-    trained = TrainedTokenizer(found, demos, shape.horizon, stride, training, seed=0)
+    tokenizer = trained(found, demos, shape, stride)
     probe = replace(PROBE, head="digits" if found.build(shape).digits else "index")
-    probing = _steps(chunks, *PROBING)
-    given = Modelability(trained, probe, probing) if knows else None
-    return Plan(name, found, TokenizerQuality(TokenBits(trained, probe, probing)), given)
+    probing = _steps(_chunks(demos, stride), *PROBING)
+    given = Modelability(tokenizer, probe, probing) if knows else None
+    return Plan(name, found, TokenizerQuality(TokenBits(tokenizer, probe, probing)), given)
+
+
+def trained(spec: TokenizerSpec, demos: tuple[Demonstrations, ...], shape: ChunkShape, stride: int) -> TrainedTokenizer:
+    """The tokenizer on these demonstrations; what is learned takes as many steps as they are worth."""
+    training = _steps(_chunks(demos, stride), *LEARNING) if spec.learned else None
+    return TrainedTokenizer(spec, demos, shape.horizon, stride, training, seed=0)
+
+
+def _chunks(demos: Sequence[Demonstrations], stride: int) -> float:
+    """About how many there are."""
+    return sum(job.attempts * job.suite.cost.steps / stride for job in demos)
 
 
 def _steps(chunks: float, passes: int, training: Training) -> Training:

@@ -2,6 +2,7 @@
 
 It shows what imitating this expert through this code gives. It is a reference, not a ceiling: a policy may pass it.
 Without a tokenizer the chunks are executed as they are, which gives the expert's own success under chunked execution.
+With noise instead of a code, they show how much distortion the task tolerates.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
+from compression_gap.measures.noise import with_noise
+from compression_gap.seeds import seed_of
 from compression_gap.suites.base import Expert, Simulators, Suite
 from compression_gap.tokenizers.base import Tokenizer, Tokens
 
@@ -19,8 +22,18 @@ from compression_gap.tokenizers.base import Tokenizer, Tokens
 class ReplayDriver:
     """Plans by letting the expert run ahead in the simulators, and takes everything back before acting."""
 
-    def __init__(self, suite: Suite, horizon: int, tokenizer: Tokenizer | None, prefix: int | None = None) -> None:
+    def __init__(
+        self,
+        suite: Suite,
+        horizon: int,
+        tokenizer: Tokenizer | None,
+        prefix: int | None = None,
+        *,
+        arm_only: bool = False,
+    ) -> None:
+        """Chunks are read back from their first `prefix` tokens; `arm_only` leaves grippers to the expert."""
         self.suite, self.horizon, self.tokenizer, self.prefix = suite, horizon, tokenizer, prefix
+        self.kept = list(suite.legend.gripper) if arm_only else []
         self.expert: Expert | None = None
 
     def begin(self, task: int, episodes: Sequence[int]) -> None:
@@ -40,12 +53,47 @@ class ReplayDriver:
         simulators.restore(snapshot)
         self.expert.restore(script)
         self.expert.act(simulators)  # its script moves on with the step that is executed next
-        return through_code(self.tokenizer, np.stack(labels, axis=1), self.prefix)
+        return self.changed(np.stack(labels, axis=1))
+
+    def changed(self, chunk: Float[np.ndarray, "E T D"]) -> tuple[Float[np.ndarray, "E T D"], Bool[np.ndarray, " E"]]:
+        """What is executed of the expert's chunks, and which of them are valid."""
+        decoded, valid = through_code(self.tokenizer, chunk, self.prefix)
+        if self.kept:
+            decoded[..., self.kept] = chunk[..., self.kept]
+        return decoded, valid
 
     def stepped(self, simulators: Simulators, left: int) -> None:
         """The expert watches what really happens, so that its script stays in step."""
         assert self.expert is not None, "begin comes before stepped"
         self.expert.act(simulators)
+
+
+class NoisyReplayDriver(ReplayDriver):
+    """The expert's own chunks with noise on the arm.
+
+    The draws of an episode's plans follow from their numbers alone: whatever the noise's size and shape, they are the
+    same, so that replays are paired.
+    """
+
+    def __init__(self, suite: Suite, horizon: int, factor: Float[np.ndarray, "n n"], share: float) -> None:
+        """`factor` and `share` as in `with_noise`."""
+        super().__init__(suite, horizon, None)
+        self.factor, self.share = factor, share
+        self.episodes: Sequence[int] = ()
+        self.plans = 0
+
+    def begin(self, task: int, episodes: Sequence[int]) -> None:
+        """Starts counting plans."""
+        super().begin(task, episodes)
+        self.episodes, self.plans = episodes, 0
+
+    def changed(self, chunk: Float[np.ndarray, "E T D"]) -> tuple[Float[np.ndarray, "E T D"], Bool[np.ndarray, " E"]]:
+        """The chunks with fresh noise."""
+        seeds = [seed_of("noise", episode, self.plans) for episode in self.episodes]
+        normal = np.stack([np.random.default_rng(seed).standard_normal(len(self.factor)) for seed in seeds])
+        self.plans += 1
+        noisy = with_noise(chunk, normal, self.factor, self.share, self.suite.legend)
+        return noisy, np.ones(len(chunk), dtype=bool)
 
 
 @torch.no_grad()

@@ -13,6 +13,7 @@ from compression_gap.suites.base import SuiteSpec
 from compression_gap.tokenizers.base import TokenizerSpec
 from compression_gap.training import Training
 
+CODEBOOKS_FROM = 4  # of one family, from which on a line through them is drawn
 PROBE_TRAINING = Training(steps=1500, batch=128, schedule="cosine")
 
 
@@ -146,6 +147,16 @@ class Grid:
             elif continuous is not None:
                 pairs.append((continuous, method))
         return pairs
+
+    @property
+    def codebooks(self) -> list[tuple[Method, ...]]:
+        """Families of at least four codebooks: methods that differ in nothing but a tokenizer of one kind."""
+        families: dict[object, list[Method]] = {}
+        for method in self.methods:
+            if method.tokenizer is not None:
+                alike = (method.policy, method.training, method.tokenizer_training, method.decodings)
+                families.setdefault((method.tokenizer.kind, *alike), []).append(method)
+        return [tuple(family) for family in families.values() if len(family) >= CODEBOOKS_FROM]
 
     @property
     def cells(self) -> list[Cell]:

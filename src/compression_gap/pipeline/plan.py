@@ -118,11 +118,11 @@ def judged(
     elsewhere: SuiteSpec | None = None,
 ) -> tuple[Evaluation, ...]:
     """An agent's rollouts in all tasks, by as many jobs as can run side by side."""
-    tasks = _side_by_side(agent.suite)
+    tasks = side_by_side(agent.suite)
     return tuple(Evaluation(agent, rollouts, decoding, milestone, task, elsewhere) for task in tasks)
 
 
-def _side_by_side(suite: SuiteSpec) -> tuple[int | None, ...]:
+def side_by_side(suite: SuiteSpec) -> tuple[int | None, ...]:
     """A suite that steps one environment at a time gets a job for each task; any other does all tasks in one."""
     return tuple(range(suite.num_tasks)) if suite.batch == 1 and suite.num_tasks > 1 else (None,)
 
@@ -165,7 +165,7 @@ def expert(cell: Cell) -> tuple[Replay, ...]:
 
 
 def _replays(cell: Cell, tokenizer: TrainedTokenizer | None) -> tuple[Replay, ...]:
-    return tuple(Replay(cell.suite, tokenizer, cell.horizon, cell.rollouts, task) for task in _side_by_side(cell.suite))
+    return tuple(Replay(cell.suite, tokenizer, cell.horizon, cell.rollouts, task) for task in side_by_side(cell.suite))
 
 
 def token_bits(grid: Grid, cell: Cell) -> TokenBits | None:
@@ -184,9 +184,11 @@ def jobs_of(grid: Grid) -> list[Job]:
             jobs += replays(cell)
     for cell in arms(grid):
         run = doubling(grid, cell)
-        jobs += [*run.once, *run.twice, token_bits(grid, cell)]
+        jobs += [*run.once, *run.twice]
         encoder = trained_encoder(cell)
         jobs.append(PoseError(encoder) if encoder else None)
+    # one tokenizer stands for its method, except where the question is what its size does
+    jobs += [token_bits(grid, cell) for cell in (grid.cells if grid.codebooks else arms(grid))]
     unique = {job.digest: job for job in jobs if job is not None}
     return list(unique.values())
 

@@ -15,7 +15,8 @@ from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.jobs import EPISODES, SUMMARY, Evaluation, Replay
 from compression_gap.pipeline.plan import evaluations, expert, replays
 from compression_gap.policies.base import Decoding
-from compression_gap.statistics import Outcomes
+from compression_gap.report.measured import Measured
+from compression_gap.statistics import Estimate, Outcomes, Rung
 from compression_gap.store import Store
 
 Judging = tuple[Evaluation, ...] | tuple[Replay, ...]
@@ -36,26 +37,38 @@ class Results:
 
     def outcomes(self, method: Method, sight: Sight, decoding: Decoding, tolerance: float | None) -> Outcomes | None:
         """Successes of one arm, seed by seed; None if no seed is finished."""
-        cells = [self.grid.base.replace(method=method, sight=sight, seed=seed) for seed in self.grid.seeds]
-        return self.stack([evaluations(cell, decoding) for cell in cells], tolerance)
+        rung = self.rung(method, sight, decoding, tolerance)
+        return None if rung is None else rung.outcomes
 
-    def stack(self, runs: Sequence[Judging], tolerance: float | None, *, trained: bool = True) -> Outcomes | None:
-        """Successes of the runs that are finished, a row each; None if there is none."""
+    def replay(self, method: Method, tolerance: float | None) -> Outcomes | None:
+        """Codebook replay of a method, seed by seed; of a continuous one, the expert itself."""
+        rung = self.expert_rung(tolerance) if method.tokenizer is None else self.replay_rung(method, tolerance)
+        return None if rung is None else rung.outcomes
+
+    def rung(self, method: Method, sight: Sight, decoding: Decoding, tolerance: float | None) -> Rung | None:
+        """The episodes of one arm, seed by seed; None if no seed is finished."""
+        cells = [self.grid.base.replace(method=method, sight=sight, seed=seed) for seed in self.grid.seeds]
+        return self._stack([evaluations(cell, decoding) for cell in cells], tolerance)
+
+    def replay_rung(self, method: Method, tolerance: float | None) -> Rung | None:
+        """The episodes of the codebook replay of a method that has a code."""
+        assert method.tokenizer is not None, "a continuous method has no code to replay"
+        cells = [self.grid.base.replace(method=method, seed=seed) for seed in self.grid.seeds]
+        runs = list(dict.fromkeys(replays(cell) for cell in cells))
+        return self._stack(runs, tolerance, trained=method.tokenizer.learned)
+
+    def expert_rung(self, tolerance: float | None) -> Rung | None:
+        """The expert's episodes."""
+        return self._stack([expert(self.grid.base)], tolerance, trained=False)
+
+    def _stack(self, runs: Sequence[Judging], tolerance: float | None, *, trained: bool = True) -> Rung | None:
         tables = [self.rows(run) for run in runs if self.has(*run)]
         if not tables:
             return None
         first = tables[0]
         assert all(table["initial_state"].equals(first["initial_state"]) for table in tables), "cells are paired"
         successes = np.stack([success(table, tolerance) for table in tables])
-        return Outcomes.from_episodes(successes, first["task"].to_numpy(), trained=trained)
-
-    def replay(self, method: Method, tolerance: float | None) -> Outcomes | None:
-        """Codebook replay of a method, seed by seed; of a continuous one, the expert itself."""
-        if method.tokenizer is None:
-            return self.stack([expert(self.grid.base)], tolerance, trained=False)
-        cells = [self.grid.base.replace(method=method, seed=seed) for seed in self.grid.seeds]
-        runs = list(dict.fromkeys(replays(cell) for cell in cells))
-        return self.stack(runs, tolerance, trained=method.tokenizer.learned)
+        return Rung(successes, first["task"].to_numpy(), trained=trained)
 
     def has(self, *jobs: Job) -> bool:
         """Whether all of them are finished."""
@@ -80,3 +93,8 @@ class Results:
 def success(rows: pl.DataFrame, tolerance: float | None) -> np.ndarray:
     """Which episodes succeeded, at a tolerance in mm where the suite has them."""
     return rows["success"].to_numpy() if tolerance is None else rows["error_mm"].to_numpy() <= tolerance
+
+
+def measured(estimate: Estimate, kind: Any = "estimate") -> Measured:
+    """An estimate of the statistics as the report holds it."""
+    return Measured(estimate.value, estimate.low, estimate.high, over=estimate.scope, kind=kind)

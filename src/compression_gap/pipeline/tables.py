@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,21 +11,23 @@ import polars as pl
 
 from compression_gap import statistics
 from compression_gap.pipeline.cell import Cell, Grid, Method
+from compression_gap.pipeline.codebooks import codebook_sizes
 from compression_gap.pipeline.job import with_needs
 from compression_gap.pipeline.jobs import PoseError
+from compression_gap.pipeline.ladders import ladders
+from compression_gap.pipeline.levels import level, told
 from compression_gap.pipeline.plan import (
     arms,
     doubling,
-    expert,
     jobs_of,
     token_bits,
     trained_encoder,
 )
-from compression_gap.pipeline.results import Results, success
+from compression_gap.pipeline.results import Results, measured, success
 from compression_gap.policies.base import Decoding
 from compression_gap.report import content
 from compression_gap.report.content import Convergence, Measured, ReportContent
-from compression_gap.statistics import Estimate, Outcomes, Unit
+from compression_gap.statistics import Unit
 from compression_gap.store import Store
 from compression_gap.training import CURVE
 
@@ -60,7 +61,8 @@ class Tables:
             blind=tuple(cell for cell in cells if cell.encoder in blind),
             interactions=tuple(self._interactions()),
             gradients=tuple(self._gradients()),
-            ladders=tuple(self._ladders()),
+            codebook_sizes=tuple(codebook_sizes(self.results)),
+            ladders=tuple(ladders(grid, self.results)),
             tokenizers=tuple(self._tokenizers()),
             encoders=tuple(self._encoders),
             losses=tuple(self._losses()),
@@ -89,8 +91,8 @@ class Tables:
                 content.Cell(
                     method=arm.method.name,
                     encoder=arm.sight.name,
-                    decoding=self._decoding(arm.method, decoding),
-                    success=tuple(self._level(outcomes) for outcomes in known),
+                    decoding=told(arm.method, decoding),
+                    success=tuple(level(self.grid, outcomes) for outcomes in known),
                     per_seed=tuple(tuple(float(v[seed]) for v in values) for seed in seeds),
                     episodes=int(np.sum(known[0].episodes)),
                     convergence=label,
@@ -134,7 +136,7 @@ class Tables:
                 rows.append(
                     content.Interaction(
                         discrete=method.name,
-                        decoding=self._decoding(method, decoding),
+                        decoding=told(method, decoding),
                         continuous=continuous.name,
                         encoder_from=grid.weak,
                         encoder_to=grid.strong,
@@ -173,7 +175,7 @@ class Tables:
                 rows.append(
                     content.Gradient(
                         discrete=method.name,
-                        decoding=self._decoding(method, decoding),
+                        decoding=told(method, decoding),
                         continuous=continuous.name,
                         errors_mm=tuple((sight.name, errors[sight.name]) for sight in sights),
                         continuous_slope=tuple(measured(trend.points) for trend in of_continuous),
@@ -184,37 +186,6 @@ class Tables:
                         discrete_rank_p=tuple(trend.rank_p for trend in of_discrete),
                     )
                 )
-        return rows
-
-    def _ladders(self) -> list[content.Ladder]:
-        grid, tolerance = self.grid, self.grid.tolerance_mm
-        state = next((sight for sight in grid.sights if sight.name == grid.state), None)
-        if state is None:
-            return []
-        rows = []
-        for arm in arms(grid):
-            decoding = arm.method.decodings[0]
-            steps = [
-                self.results.stack([expert(grid.base)], tolerance, trained=False),
-                self.results.replay(arm.method, tolerance),
-                self.results.outcomes(arm.method, state, decoding, tolerance),
-                self.results.outcomes(arm.method, arm.sight, decoding, tolerance),
-            ]
-            known = [step for step in steps if step is not None]
-            if len(known) < len(steps):
-                continue
-            losses = [
-                Measured(0.0, 0.0, 0.0) if above is below else measured(statistics.gain(below, above))
-                for above, below in pairwise(known)
-            ]
-            if arm.method.tokenizer is None:  # a continuous method has no code to lose anything in
-                losses[0] = Measured(0.0, 0.0, 0.0, over="nothing: there is no code")
-            if arm.sight == state:
-                losses[2] = Measured(0.0, 0.0, 0.0, over="nothing: this is the state encoder")
-            levels = [self._level(step) for step in known]
-            rows.append(
-                content.Ladder(arm.method.name, self._decoding(arm.method, decoding), arm.sight.name, *levels, *losses)
-            )
         return rows
 
     def _tokenizers(self) -> list[content.TokenizerRow]:
@@ -233,7 +204,7 @@ class Tables:
                     code_length_bits=Measured(found["code_length_bits"], over="chunks", kind="upper bound"),
                     error_mm=None if found["mm"] is None else Measured(found["mm"], over="chunks"),
                     error_degrees=None if found["degrees"] is None else Measured(found["degrees"], over="chunks"),
-                    replay=tuple(self._level(o, "reference") for o in curve if o is not None),
+                    replay=tuple(level(self.grid, o, "reference") for o in curve if o is not None),
                 )
             )
         return rows
@@ -280,14 +251,6 @@ class Tables:
         found = [failure for failure in self.store.failures() if failure.job in mine]
         return [content.Failure(f"{mine[f.job].title} ({f.job})", f.error, f.traceback) for f in found]
 
-    def _level(self, outcomes: Outcomes, kind: Any = "estimate") -> Measured:
-        """Success with its interval over training seeds; a grid of one seed can speak about its checkpoints only."""
-        of = statistics.wilson if len(self.grid.seeds) == 1 and outcomes.trained else statistics.cell
-        return measured(of(outcomes), kind)
-
-    def _decoding(self, method: Method, decoding: Decoding) -> str:
-        return decoding if method.tokenizer is not None else ""
-
     def _versions(self) -> dict[str, str]:
         """What most results were made with; a grid that was finished over days may name several."""
         found = [self.results.provenance(job) for job in jobs_of(self.grid) if self.results.has(job)]
@@ -305,8 +268,3 @@ RESEEDING = (
     content.Reseeding("pretrained encoders", by_seed=False, note="intervals hold for these encoders"),
     content.Reseeding("initial states of the rollouts", by_seed=False, note="shared by all cells, paired by hash"),
 )
-
-
-def measured(estimate: Estimate, kind: Any = "estimate") -> Measured:
-    """An estimate of the statistics as the report holds it."""
-    return Measured(estimate.value, estimate.low, estimate.high, over=estimate.scope, kind=kind)

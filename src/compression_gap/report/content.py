@@ -12,28 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from compression_gap.report.codebooks import CodebookSize
+from compression_gap.report.ladder import Ladder
+from compression_gap.report.measured import Curve, Measured, arm_name
+
 RANKS = ("continuous_rank_p", "discrete_rank_p")
 Convergence = Literal["converged", "undertrained", "overfitted", "not measured"]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A number that says what it is."""
-
-    value: float
-    """The point estimate, or the bound."""
-    low: float | None = None
-    """Lower end of the 95 % interval; None when there is none, as with a single seed."""
-    high: float | None = None
-    """Upper end of the 95 % interval."""
-    over: str = "new training seeds"
-    """What the interval speaks about: `new training seeds`, `these checkpoints only`, `frames`, ..."""
-    kind: Literal["estimate", "upper bound", "lower bound", "reference"] = "estimate"
-    """A reference may be passed: codebook replay is no ceiling on what a policy can do with that codebook."""
-
-
-Curve = tuple[Measured, ...]
-"""One number along the tolerances."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +71,13 @@ class Interaction:
     def arm(self) -> str:
         return arm_name(self.discrete, self.decoding)
 
+    @property
+    def decisive(self) -> Curve:
+        """What a verdict is read from: points, or log-odds where a flag says that points mislead."""
+        return tuple(
+            odds if flag else points for points, odds, flag in zip(self.points, self.log_odds, self.flags, strict=True)
+        )
+
 
 @dataclass(frozen=True)
 class Gradient:
@@ -110,33 +101,6 @@ class Gradient:
     @property
     def arm(self) -> str:
         return arm_name(self.discrete, self.decoding)
-
-
-@dataclass(frozen=True)
-class Ladder:
-    """Where success is lost between the expert and one cell, at the primary tolerance."""
-
-    method: str
-    decoding: str
-    encoder: str
-    expert: Measured
-    """S_exp, percent."""
-    replay: Measured
-    """S_tok: the expert's chunks through the code, closed loop; a continuous method has S_exp here."""
-    state: Measured
-    """S_pol(state): the same policy on the true state."""
-    policy: Measured
-    """S_pol(Z): the cell itself."""
-    codebook_loss: Measured
-    """S_exp - S_tok in points; every loss may be negative."""
-    policy_loss: Measured
-    """S_tok - S_pol(state): policy and data."""
-    encoder_loss: Measured
-    """S_pol(state) - S_pol(Z)."""
-
-    @property
-    def arm(self) -> str:
-        return arm_name(self.method, self.decoding)
 
 
 @dataclass(frozen=True)
@@ -220,6 +184,8 @@ class ReportContent:
     interactions: tuple[Interaction, ...]
     """The primary one first: the answer leads with it."""
     gradients: tuple[Gradient, ...] = ()
+    codebook_sizes: tuple[CodebookSize, ...] = ()
+    """The primary one first: where there is one, the answer leads with it."""
     ladders: tuple[Ladder, ...] = ()
     tokenizers: tuple[TokenizerRow, ...] = ()
     encoders: tuple[EncoderRow, ...] = ()
@@ -256,6 +222,8 @@ class ReportContent:
         for row in self.gradients:
             for field in ("continuous_slope", "discrete_slope", "points", "log_odds", *RANKS):
                 curves.append((f"{field} of the gradient of {row.arm}", getattr(row, field)))
+        for row in self.codebook_sizes:
+            curves += row.curves
         return curves + [(f"replay of {row.name}", row.replay) for row in self.tokenizers if row.replay]
 
     @property
@@ -280,11 +248,6 @@ class ReportContent:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON; a number that does not exist (NaN, infinity) becomes null."""
         return _plain(dataclasses.asdict(self))
-
-
-def arm_name(method: str, decoding: str) -> str:
-    """`OAT 8x1000 (greedy)`; a continuous method has no decoding and keeps its name."""
-    return f"{method} ({decoding})" if decoding else method
 
 
 def _plain(value: Any) -> Any:

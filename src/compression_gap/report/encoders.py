@@ -9,7 +9,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from compression_gap.report.content import Measured
+from compression_gap.report.measured import Measured
 from compression_gap.report.svg import Panel, legend, linear
 
 LETTER, LINE = 6.6, 15.0  # about the size of a letter of a label, in pixels

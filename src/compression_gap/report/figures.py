@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import groupby
 
-from markupsafe import Markup
-
-from compression_gap.report.content import Ladder, LossCurve, Measured, ReportContent, TokenizerRow
-from compression_gap.report.svg import SHAPES, Axis, Panel, Point, legend, linear, logarithmic
-from compression_gap.report.words import bounded, percent, points, sign, signed, verdict
+from compression_gap.report.content import LossCurve, ReportContent, TokenizerRow
+from compression_gap.report.ladder_figure import ladders
+from compression_gap.report.measured import Measured
+from compression_gap.report.numerals import bounded, percent, points
+from compression_gap.report.svg import SHAPES, Axis, Figure, Panel, Point, legend, linear, logarithmic
+from compression_gap.report.words import sign, verdict
 
 COLOURS = 6
 CURVE_POINTS = 150
-NO_LEGEND = Markup("")
-LOSSES = (  # name, field, and a colour that no method of the usual grids has
-    ("codebook", "codebook_loss", "s3"),
-    ("policy and data", "policy_loss", "s4"),
-    ("encoder", "encoder_loss", "s5"),
-)
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Drawings that are read together."""
-
-    key: str
-    """The template keeps its title and its caption under this name."""
-    panels: tuple[tuple[str, Markup], ...]
-    """Heading and drawing; side by side where the page is wide enough."""
-    legend: Markup = NO_LEGEND
 
 
 def figures(content: ReportContent) -> tuple[Figure, ...]:
@@ -84,17 +66,17 @@ def gap(content: ReportContent) -> Figure | None:
         panel, style = Panel(380, 270, x, y), look.colour(row.arm)
         _primary_rule(panel, content)
         panel.rule(y=0, style="zero")
-        values = list(zip(content.tolerances_mm, row.points, row.flags, strict=True))
-        panel.band([(t, _ends(n)[0]) for t, n, _ in values], [(t, _ends(n)[1]) for t, n, _ in values], style)
-        panel.line([(t, n.value) for t, n, _ in values], style)
-        for tolerance, number, flag in values:
-            hollow = " hollow" if sign(number) == "not resolved" else ""
-            tip = f"{tolerance:g} mm: {points(number)} points, {sign(number)}" + (f", {flag}" if flag else "")
+        values = list(zip(content.tolerances_mm, row.points, strict=True))
+        panel.band([(t, _ends(n)[0]) for t, n in values], [(t, _ends(n)[1]) for t, n in values], style)
+        panel.line(((t, n.value) for t, n in values), style)
+        for (tolerance, number), decisive, flag in zip(values, row.decisive, row.flags, strict=True):
+            hollow = " hollow" if sign(decisive) == "not resolved" else ""
+            tip = f"{tolerance:g} mm: {points(number)} points, {sign(decisive)}" + (f", {flag}" if flag else "")
             panel.mark((tolerance, number.value), "circle", style + hollow, tip, radius=4)
             if flag:
                 symbol = {"floor": "▾", "ceiling": "▴"}.get(flag, "◆")
                 panel.text(panel.x(tolerance), panel.bottom - 4, symbol, "tick faint")
-        said = ", ".join(f"{t:g} mm {points(n)}" for t, n, _ in values)
+        said = ", ".join(f"{t:g} mm {points(n)}" for t, n in values)
         heading = f"{row.continuous} against {row.arm}: {verdict(content, row).words}"
         panels.append((heading, panel.svg(f"{heading}. Gap in points: {said}")))
     return Figure(
@@ -126,27 +108,6 @@ def tolerances(content: ReportContent) -> Figure | None:
         "tolerances",
         tuple(panels),
         legend((name, SHAPES[i % 4], f"neutral rank{i % 3}") for i, name in enumerate(content.encoder_order)),
-    )
-
-
-def ladders(content: ReportContent) -> Figure | None:
-    """From the expert down to each cell: which part lost how much."""
-    panels = []
-    for arm, group in groupby(content.ladders, key=lambda ladder: ladder.arm):
-        rows = list(group)
-        axis = linear(0, 100, label="success, %")
-        panel = Panel(380, 50 + 48 * len(rows), axis, Axis(0, 1), left=58, right=36, top=4, bottom=42)
-        for value, _ in axis.ticks:
-            panel.rule(x=value, style="grid")
-        for index, ladder in enumerate(rows):
-            _ladder_row(panel, ladder, 8 + 48 * index)
-        panels.append((arm, panel.svg(f"Ladder of {arm}: " + "; ".join(_ladder_words(row) for row in rows))))
-    if not panels:
-        return None
-    return Figure(
-        "ladder",
-        tuple(panels),
-        legend((name, "square", f"{colour} bare") for name, _, colour in LOSSES),
     )
 
 
@@ -238,18 +199,6 @@ class _Look:
         return SHAPES[self._place(arm)[0] % 4]
 
 
-def _ladder_row(panel: Panel, ladder: Ladder, top: float) -> None:
-    panel.text(panel.left - 8, top + 22, ladder.encoder, "tick", "end")
-    rungs = [rung.value for rung in (ladder.expert, ladder.replay, ladder.state, ladder.policy)]
-    for lane, (name, field, colour) in enumerate(LOSSES):
-        loss: Measured = getattr(ladder, field)
-        high, low = rungs[lane], rungs[lane + 1]
-        style = f"step {colour}" + (" hollow" if loss.value < 0 else "")
-        panel.bar(low, high, top + 12 * lane, 10, style, f"{name}: {points(loss)} points lost")
-        change = signed(-loss.value) if loss.value else "0"
-        panel.text(panel.x(max(low, high)) + 4, top + 12 * lane + 9, change, "small", "start")
-
-
 def _rates(row: TokenizerRow) -> list[tuple[float, str, str]]:
     """Bits, marker and name of each rate, largest bound first."""
     found = [(row.nominal_bits, "bar", "nominal")]
@@ -319,11 +268,6 @@ def _slope_words(content: ReportContent) -> Iterator[str]:
     for arm in content.arms:
         cells = [cell for name in content.encoder_order if (cell := content.cell(arm, name))]
         yield f"{arm} " + ", ".join(f"{cell.encoder} {percent(cell.success[content.primary])} %" for cell in cells)
-
-
-def _ladder_words(row: Ladder) -> str:
-    lost = ", ".join(f"{name} {points(getattr(row, field))}" for name, field, _ in LOSSES)
-    return f"{row.encoder} {row.policy.value:.0f} % of the expert's {row.expert.value:.0f} %, lost to {lost}"
 
 
 def _last_held_out(curves: Sequence[LossCurve]) -> str:

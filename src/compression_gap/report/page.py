@@ -8,7 +8,8 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from compression_gap.report import paper, words
+from compression_gap.report import bottleneck, codebooks, numerals, paper, words
+from compression_gap.report.codebook_figure import codebook_figure
 from compression_gap.report.content import ReportContent
 from compression_gap.report.figures import figures
 
@@ -16,23 +17,31 @@ from compression_gap.report.figures import figures
 def render(content: ReportContent) -> str:
     """The whole page. Every text in `content` is escaped."""
     folder = files("compression_gap.report")
+    verdicts = [(row, words.verdict(content, row)) for row in content.interactions]
+    sizes = [words.codebook_verdict(content, row) for row in content.codebook_sizes]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.from_string((folder / "page.html.jinja").read_text("utf-8")).render(
         content=content,
         style=Markup((folder / "page.css").read_text("utf-8")),
-        figures={figure.key: figure for figure in figures(content)},
+        figures={figure.key: figure for figure in (*figures(content), codebook_figure(content)) if figure},
         cautions=words.cautions(content),
         about=words.about,
         along_the_encoders=words.along_the_encoders,
-        verdicts=[(row, words.verdict(content, row)) for row in content.interactions],
+        along_the_codebooks=words.along_the_codebooks,
+        codebook_verdict=words.codebook_verdict,
+        decimals=codebooks.DECIMALS,
+        per=codebooks.PER,
+        answers=[found.label for found in (*sizes, *(found for _, found in verdicts))],
+        verdicts=verdicts,
+        bottleneck=bottleneck,
         paper=paper,
         intervals=words.intervals(content),
-        range=words.interval,
+        range=numerals.interval,
         unbroken=_unbroken,
-        signed=words.signed,
+        signed=numerals.signed,
         plain=_plain,
-        bounded=words.bounded,
-        count=words.count,
+        bounded=numerals.bounded,
+        count=numerals.count,
         duration=_duration,
     )
 
@@ -43,7 +52,7 @@ def _unbroken(text: str) -> str:
 
 
 def _plain(value: float, decimals: int = 0) -> str:
-    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", words.MINUS)
+    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", numerals.MINUS)
 
 
 def _duration(seconds: float) -> str:

@@ -8,8 +8,20 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+NO_LEGEND = Markup("")
 Point = tuple[float, float]
 SHAPES = ("circle", "square", "triangle", "diamond", "bar")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """Drawings that are read together."""
+
+    key: str
+    """The template keeps its title and its caption under this name."""
+    panels: tuple[tuple[str, Markup], ...]
+    """Heading and drawing; side by side where the page is wide enough."""
+    legend: Markup = NO_LEGEND
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,11 @@ class Panel:
         """A vertical interval."""
         markup = '<path d="M{:.1f} {:.1f}V{:.1f}" class="whisker {}"/>'
         self._parts.append(Markup(markup).format(self.x(x), self.y(low), self.y(high), style))
+
+    def span(self, low: float, high: float, y: float, style: str) -> None:
+        """A horizontal interval; `y` in pixels."""
+        markup = '<path d="M{:.1f} {:.1f}H{:.1f}" class="whisker {}"/>'
+        self._parts.append(Markup(markup).format(self.x(low), y, self.x(high), style))
 
     def bar(self, low: float, high: float, top: float, thickness: float, style: str, tip: str) -> None:
         """A horizontal bar along x; `top` and `thickness` in pixels."""

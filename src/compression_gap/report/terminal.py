@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from compression_gap.report import words
-from compression_gap.report.content import Cell, Measured, ReportContent
+from compression_gap.report import bottleneck, words
+from compression_gap.report.codebooks import CodebookSize
+from compression_gap.report.content import Cell, ReportContent
+from compression_gap.report.ladder import Ladder
+from compression_gap.report.measured import Measured
+from compression_gap.report.numerals import percent, points
 
 MARKS = {"converged": "", "undertrained": " u", "overfitted": " o", "not measured": " ?"}
 LEGEND = {"undertrained": "u undertrained", "overfitted": "o overfitted", "not measured": "? convergence not measured"}
 
 
 def show(content: ReportContent, console: Console) -> None:
-    """Prints success by method and encoder at the primary tolerance, then the answer."""
+    """Prints success by method and encoder at the primary tolerance, where it is lost, and the answer."""
     where = f" at {content.columns[content.primary]}" if content.tolerances_mm else ""
     labels = dict.fromkeys(cell.convergence for cell in content.cells)
     legend = "".join(f"; {LEGEND[label]}" for label in labels if label in LEGEND)
     paragraphs = [
         words.cautions(content),
+        *(words.along_the_codebooks(content, row) for row in content.codebook_sizes),
         *(words.about(content, row) for row in content.interactions),
         *(words.along_the_encoders(content, row) for row in content.gradients),
+        bottleneck.primary(content),
     ]
     console.print(
         Text(f"{content.grid}: success in %{where}, intervals {words.intervals(content)}{legend}", style="bold"),
         _table(content),
         "",
+        *_ladders(content),
         *(Text(" ".join(sentences)) for sentences in paragraphs if sentences),
         sep="\n",
     )
@@ -48,6 +56,8 @@ def summary(content: ReportContent, report: str) -> dict[str, Any]:
         "verdict_words": list(words.answer(content)),
         "interaction": _interactions(content),
         "gradient": _gradients(content),
+        "ladder": [_ladder(content, row) for row in content.ladders],
+        "codebook_size": [_codebook_size(content, row) for row in content.codebook_sizes],
         "cells": [_cell(content, cell) for cell in content.cells + content.blind],
     }
 
@@ -63,8 +73,28 @@ def _table(content: ReportContent) -> Table:
     return table
 
 
+def _ladders(content: ReportContent) -> Iterator[Text | Table | str]:
+    if not content.ladders:
+        return
+    yield Text("points lost between the expert and each cell, and what binds it; ? undetermined", style="bold")
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("method")
+    table.add_column("on")
+    for name, _ in bottleneck.LOSSES:
+        table.add_column(name.replace(" and ", " and\n"), justify="right", no_wrap=True)
+    table.add_column("bound by, P", no_wrap=True)
+    last = ""
+    for row in content.ladders:
+        lost = (points(getattr(row, field)) for _, field in bottleneck.LOSSES)
+        cells = (row.arm if row.arm != last else "", row.encoder, *lost, bottleneck.in_short(content, row))
+        table.add_row(*(Text(cell) for cell in cells))
+        last = row.arm
+    yield table
+    yield ""
+
+
 def _success(content: ReportContent, cell: Cell | None) -> str:
-    return "" if cell is None else words.percent(cell.success[content.primary]) + MARKS[cell.convergence]
+    return "" if cell is None else percent(cell.success[content.primary]) + MARKS[cell.convergence]
 
 
 def _interactions(content: ReportContent) -> list[dict[str, Any]]:
@@ -109,6 +139,63 @@ def _gradients(content: ReportContent) -> list[dict[str, Any]]:
     ]
 
 
+def _ladder(content: ReportContent, row: Ladder) -> dict[str, Any]:
+    found, told = row.bottleneck, bottleneck.no_verdict(content, row) is None
+    return {
+        "method": row.arm,
+        "encoder": row.encoder,
+        "unit": "points",
+        **{field: _interval(getattr(row, field)) for _, field in bottleneck.LOSSES},
+        "over": row.policy_loss.over,
+        "label": bottleneck.label(content, row),
+        "probability": found.probability if told else None,
+        "largest": dict(found.largest) if told else None,
+        "delta": found.delta,
+        "reason": found.reason,
+        "seeds_needed": found.seeds_needed,
+        "states_needed": found.states_needed,
+        "words": bottleneck.told(content, row),
+    }
+
+
+def _codebook_size(content: ReportContent, row: CodebookSize) -> dict[str, Any]:
+    tolerances = content.tolerances_mm or (None,)
+    return {
+        "from": row.encoder_from,
+        "to": row.encoder_to,
+        "verdict": words.codebook_verdict(content, row).label,
+        "codebooks": [
+            {
+                "method": arm,
+                "nominal_bits": book.nominal_bits,
+                "realised_bits_at_most": book.realised_bits.value,
+                "gain": [
+                    {
+                        "tolerance_mm": tolerance,
+                        "points": _interval(book.gain[at]),
+                        "log_odds": _interval(book.log_odds[at]),
+                        "replay_percent": _interval(book.replay[at]),
+                        "flag": book.flags[at],
+                    }
+                    for at, tolerance in enumerate(tolerances)
+                ],
+            }
+            for arm, book in zip(row.arms, row.codebooks, strict=True)
+        ],
+        "slopes": [
+            {
+                "on": part.size,
+                "tolerance_mm": tolerance,
+                "primary": at == content.primary,
+                "points": _if_any(part.points[at]),
+                "log_odds": _if_any(part.log_odds[at]),
+            }
+            for part in row.slopes
+            for at, tolerance in enumerate(tolerances)
+        ],
+    }
+
+
 def _cell(content: ReportContent, cell: Cell) -> dict[str, Any]:
     pairs = zip(content.tolerances_mm or (None,), cell.success, strict=True)
     return {
@@ -123,6 +210,10 @@ def _cell(content: ReportContent, cell: Cell) -> dict[str, Any]:
             for tolerance, number in pairs
         ],
     }
+
+
+def _if_any(number: Measured | None) -> dict[str, float | None] | None:
+    return None if number is None else _interval(number)
 
 
 def _interval(number: Measured) -> dict[str, float | None]:

@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
+from compression_gap.report.numerals import count
 from compression_gap.report.sheet import Line, Sheet
 from compression_gap.report.svg import SHAPES, Panel, Point, legend, logarithmic
-from compression_gap.report.words import count
 
 Row = Mapping[str, Any]
 COLOURS = 6

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
-from compression_gap.report.content import Cell, Gradient, Interaction, Measured, ReportContent
+from compression_gap.report import bottleneck
+from compression_gap.report.codebooks import DECIMALS, PER, CodebookSize, GainSlope, Unit
+from compression_gap.report.content import Cell, Gradient, Interaction, ReportContent
+from compression_gap.report.convergence import forbidden
+from compression_gap.report.measured import Measured
+from compression_gap.report.numerals import ARROW, count, interval, log_odds, points, signed
 
 Label = Literal["resolved", "reversed", "not resolved", "undertrained", "overfitted", "not measured", "incomplete"]
 
-MINUS, ARROW = "\N{MINUS SIGN}", "\N{RIGHTWARDS ARROW}"
 SMOKE_TEST_SEEDS = 2
-UNCONVERGED: tuple[Literal["undertrained", "overfitted", "not measured"], ...] = (
-    "undertrained",
-    "overfitted",
-    "not measured",
-)
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,17 @@ class Verdict:
 
 
 def verdict(content: ReportContent, row: Interaction) -> Verdict:
-    """Reads the interval at the primary tolerance, unless one of the four cells is not converged or is missing."""
+    """Reads the interval at the primary tolerance, in log-odds where a cell is at the floor or the ceiling.
+
+    None may be read if one of the four cells is not converged or is missing.
+    """
     cells = _cells(content, row)
     seeds = min((len(cell.per_seed) for cell in cells), default=0)
     if len(cells) < 4:
         return Verdict("incomplete", seeds, ("cells of this contrast are missing",))
-    if (reasons := _reasons(cells)) is not None:
-        return Verdict(reasons[0], seeds, tuple(_unconverged(*reasons)))
-    return Verdict(sign(row.points[content.primary]), seeds)
+    if (found := forbidden(cells)) is not None:
+        return Verdict(found.label, seeds, found.reasons)
+    return Verdict(sign(row.decisive[content.primary]), seeds)
 
 
 def sign(number: Measured) -> Literal["resolved", "reversed", "not resolved"]:
@@ -63,9 +65,10 @@ def sign(number: Measured) -> Literal["resolved", "reversed", "not resolved"]:
 
 def answer(content: ReportContent) -> tuple[str, ...]:
     """The report's first sentences. What forbids a verdict comes before the numbers that it forbids to read."""
+    sizes = (sentence for row in content.codebook_sizes for sentence in along_the_codebooks(content, row))
     gaps = (sentence for row in content.interactions for sentence in about(content, row))
     gradients = (sentence for row in content.gradients for sentence in along_the_encoders(content, row))
-    return (*cautions(content), *gaps, *gradients)
+    return (*cautions(content), *sizes, *gaps, *gradients, *bottleneck.primary(content))
 
 
 def along_the_encoders(content: ReportContent, row: Gradient) -> tuple[str, ...]:
@@ -76,12 +79,64 @@ def along_the_encoders(content: ReportContent, row: Gradient) -> tuple[str, ...]
     slopes += f"{points(row.discrete_slope[at])}: a difference of {points(row.points[at])}"
     arms, encoders = (row.continuous, row.arm), [name for name, _ in row.errors_mm]
     cells = [cell for arm in arms for name in encoders if (cell := content.cell(arm, name)) is not None]
-    reasons = _reasons(cells)
-    if reasons:
-        return (f"{lead} {slopes} as measured, and no verdict: {' and '.join(_unconverged(*reasons))}.",)
+    if (found := forbidden(cells)) is not None:
+        return (f"{lead} {slopes} as measured, and no verdict: {' and '.join(found.reasons)}.",)
     seeds = count(min(len(cell.per_seed) for cell in cells), "seed")
     told = {"resolved": "resolved", "reversed": "resolved, reversed"}.get(sign(row.points[at]), "not resolved")
     return (f"{lead} {slopes}, {told} with {seeds}.",)
+
+
+def codebook_verdict(content: ReportContent, row: CodebookSize) -> Verdict:
+    """Whether a larger codebook brings a larger encoder gain: reads the slope on nominal bits at the primary tolerance,
+    unless a cell is not converged or is missing."""
+    at, names = content.primary, (row.encoder_from, row.encoder_to)
+    cells = [cell for arm in row.arms for name in names if (cell := content.cell(arm, name)) is not None]
+    seeds = min((len(cell.per_seed) for cell in cells), default=0)
+    if len(cells) < len(names) * len(row.arms):
+        return Verdict("incomplete", seeds, ("cells of these codebooks are missing",))
+    if (found := forbidden(cells)) is not None:
+        return Verdict(found.label, seeds, found.reasons)
+    decisive = row.slope("nominal bits").at(at, row.units(at)[0])
+    if decisive is None or seeds <= SMOKE_TEST_SEEDS:
+        return Verdict("not resolved", seeds)
+    return Verdict(sign(decisive), seeds)
+
+
+def along_the_codebooks(content: ReportContent, row: CodebookSize) -> tuple[str, ...]:
+    """What may be said about how the gain of one encoder upgrade follows the codebook, at the primary tolerance: a
+    claim about its nominal bits, the same in the other unit, and the slopes on the other measures of its size."""
+    at, found = content.primary, codebook_verdict(content, row)
+    (unit, other), flag, seeds = row.units(at), row.flag(at), count(found.seeds, "seed")
+    gain, nominal = f"gain from {row.upgrade}", row.slope("nominal bits")
+    over = f"over {count(len(row.arms), 'codebook')} a larger one brings on the whole a"
+    claim = {
+        "resolved": f"{over} larger {gain}, resolved with {seeds}",
+        "reversed": f"{over} smaller {gain}, resolved with {seeds}",
+    }.get(found.label, f"whether {over} larger {gain} is not resolved with {seeds}")
+    if found.reasons:
+        claim = f"no verdict on whether {over} larger {gain}, because {' and '.join(found.reasons)}; as measured"
+    where = f"at {content.columns[at]} " if content.tolerances_mm else ""
+    scale = "in log-odds " if flag else ""
+    lead = f"A cell is at the {flag}, where points mislead: in points" if flag else "In log-odds"
+    others = [part for part in row.slopes if part is not nominal]
+    known = " and ".join(_slope(part, at, unit) for part in others if part.at(at, unit) is not None)
+    unknown = " and ".join(part.size for part in others if part.at(at, unit) is None)
+    slope = f"{where}{scale}{_slope(nominal, at, unit)} from {row.arms[0]} to {row.arms[-1]}"
+    return (
+        f"{claim[0].upper()}{claim[1:]}: {slope}.",
+        f"{lead} it is {_slope(nominal, at, other)}.",
+        *([f"By other measures of their size it is {scale}{known}."] if known else []),
+        *([f"In {unknown} they do not differ beyond the intervals: there is no slope."] if unknown else []),
+    )
+
+
+def _slope(part: GainSlope, at: int, unit: Unit) -> str:
+    """`+0.21 points [0.05, 0.37] for every nominal bit`; without the word for log-odds, which are a pure number."""
+    number, decimals = part.at(at, unit), DECIMALS[unit]
+    assert number is not None, "asked only for slopes that there are"
+    return (
+        f"{signed(number.value, decimals)}{' points' * (unit == 'points')}{interval(number, decimals)} {PER[part.size]}"
+    )
 
 
 def cautions(content: ReportContent) -> tuple[str, ...]:
@@ -140,7 +195,7 @@ def _gains_in_short(content: ReportContent, row: Interaction) -> str:
 def _along_the_tolerances(content: ReportContent, row: Interaction) -> Iterator[str]:
     if len(content.tolerances_mm) < 2:
         return
-    signs = [sign(number) for number in row.points]
+    signs = [sign(number) for number in row.decisive]
     parts = [
         f"{name} {' and '.join(_stretches(content.tolerances_mm, signs, label))}"
         for label, name in (("resolved", "positive"), ("reversed", "reversed"))
@@ -174,71 +229,9 @@ def _flag(content: ReportContent, row: Interaction) -> Iterator[str]:
     flag = row.flags[content.primary]
     if flag:
         odds = log_odds(row.log_odds[content.primary])
-        yield f"A cell is at the {flag}, where points mislead: in log-odds the gap is {odds}."
+        yield f"A cell is at the {flag}, where points mislead and log-odds decide: there the gap is {odds}."
 
 
 def _cells(content: ReportContent, row: Interaction) -> list[Cell]:
     pairs = [(arm, encoder) for arm in (row.continuous, row.arm) for encoder in (row.encoder_from, row.encoder_to)]
     return [cell for arm, encoder in pairs if (cell := content.cell(arm, encoder)) is not None]
-
-
-def _reasons(cells: list[Cell]) -> tuple[Literal["undertrained", "overfitted", "not measured"], list[Cell]] | None:
-    """Which cells forbid a verdict, and why."""
-    for label in UNCONVERGED:
-        found = [cell for cell in cells if cell.convergence == label]
-        if found:
-            return label, found
-    return None
-
-
-def _unconverged(label: str, cells: list[Cell]) -> Iterator[str]:
-    """`Diffusion is undertrained on weak and strong (twice the steps: +14 and +11 points)`, arm by arm."""
-    for arm, group in groupby(cells, key=lambda cell: cell.arm):
-        of_arm = list(group)
-        lead = f"the convergence of {arm} was not measured" if label == "not measured" else f"{arm} is {label}"
-        changes = [signed(cell.change_on_doubling) for cell in of_arm if cell.change_on_doubling is not None]
-        tail = f" (twice the steps: {' and '.join(changes)} points)" if changes else ""
-        yield f"{lead} on {' and '.join(cell.encoder for cell in of_arm)}{tail}"
-
-
-def count(number: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def signed(value: float, decimals: int = 0) -> str:
-    """`+31` with a true minus sign; a small value keeps a decimal, so that an interval never seems to touch zero."""
-    if decimals == 0 and 0 < abs(value) < 1:
-        decimals = 1
-    text = f"{abs(value):.{decimals}f}"
-    return ("+" if value >= 0 else MINUS) + text
-
-
-def points(number: Measured, *, unit: bool = False) -> str:
-    """`+31 points [18, 44]`."""
-    return signed(number.value) + (" points" if unit else "") + interval(number)
-
-
-def log_odds(number: Measured) -> str:
-    """`+0.82 [0.10, 1.54]`."""
-    return signed(number.value, 2) + interval(number, 2)
-
-
-def percent(number: Measured) -> str:
-    """`96 [93, 99]`, without the part of an interval that no success can reach."""
-    return f"{number.value:.0f}{interval(bounded(number))}"
-
-
-def bounded(number: Measured) -> Measured:
-    """A success whose interval is cut at 0 and 100 %: Welch's does not know them."""
-    if number.low is None or number.high is None:
-        return number
-    return replace(number, low=max(number.low, 0.0), high=min(number.high, 100.0))
-
-
-def interval(number: Measured, decimals: int = 0) -> str:
-    """` [18, 44]`, or nothing when there is none."""
-    if number.low is None or number.high is None:
-        return ""
-    low, high = (signed(end, decimals).removeprefix("+") for end in (number.low, number.high))
-    return f" [{low}, {high}]"

@@ -12,7 +12,7 @@ from scipy import special
 
 from compression_gap.statistics.outcomes import Outcomes, Unit
 
-Scope = Literal["new training seeds", "these checkpoints only"]
+Scope = Literal["new training seeds", "new training seeds and initial states", "these checkpoints only"]
 
 LEVEL = 0.95
 
@@ -29,7 +29,8 @@ class Estimate:
     """`points` are percentage points, also for a rate."""
     method: str
     scope: Scope
-    """What the interval speaks about: a run with new seeds, or nothing but the checkpoints that were judged."""
+    """What the interval speaks about: a run with new seeds, one that meets new initial states too, or nothing but the
+    checkpoints that were judged."""
     seeds: int
     """Training seeds per cell, the fewest of the trained cells that took part; 0 if none was trained."""
     level: float = LEVEL

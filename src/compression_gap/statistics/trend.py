@@ -1,4 +1,4 @@
-"""How success follows the measured quality of encoders, and whether one method follows it more than another."""
+"""How success follows the quality of encoders, for whom more, and how what an encoder buys follows a code's size."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from scipy import stats
 from compression_gap.statistics.intervals import LEVEL, Estimate, contrast
 from compression_gap.statistics.outcomes import Outcomes, Unit
 
+UNITS: tuple[Unit, Unit] = ("points", "log-odds")
 FEWEST = 3
 """Rungs without which a line is no trend."""
 
@@ -56,11 +57,36 @@ def trend_gap(
     return contrast([*continuous, *discrete], [*weights, *-weights], unit=unit, level=level)
 
 
+@dataclass(frozen=True)
+class GainTrend:
+    """The least-squares line of the encoder gain on the size of a code, fitted to the seed means."""
+
+    points: Estimate
+    """Slope in points of gain a unit of size."""
+    log_odds: Estimate
+    """Slope in log-odds of gain a unit of size."""
+
+
+def gain_trend(
+    weak: Sequence[Outcomes], strong: Sequence[Outcomes], size: Sequence[float], *, level: float = LEVEL
+) -> GainTrend:
+    """How much more the better encoder buys a larger code: `weak`, `strong` and `size` by code, in any order.
+
+    The gains are strong minus weak, so their slope is the strong cells' minus the weak cells', and its interval Welch's
+    over training seeds. `size` is taken as exact: an error in it tends to flatten the slope and is not in the interval.
+    Raises ValueError with fewer than three codes, or if all have one size.
+    """
+    points, log_odds = (trend_gap(strong, weak, size, unit=unit, level=level) for unit in UNITS)
+    return GainTrend(points, log_odds)
+
+
 def slope_weights(quality: Sequence[float]) -> Float[np.ndarray, " rungs"]:
-    """What each encoder's success counts for in the least-squares slope."""
+    """What each rung counts for in the least-squares slope."""
     given = np.asarray(quality, dtype=float)
     if len(given) < FEWEST or not np.isfinite(given).all() or np.ptp(given) == 0:
-        raise ValueError(f"a trend needs at least {FEWEST} encoders of different, finite quality, got {list(quality)}")
+        raise ValueError(
+            f"a trend needs at least {FEWEST} rungs of different, finite quality or size, got {list(quality)}"
+        )
     away = given - given.mean()
     return away / (away**2).sum()
 

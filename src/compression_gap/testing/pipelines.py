@@ -8,7 +8,7 @@ succeeds where its chunk's root mean square error stays below a tolerance that d
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from typing import Literal
 
@@ -81,6 +81,10 @@ class Cases:
     demonstration: Int[Tensor, " N"]
     unseen: Float[Tensor, "N _more"]
     """The encoder's noise and the values that mean nothing, standard normal."""
+
+    def first(self, count: int) -> Cases:
+        """The first of them."""
+        return Cases(*(getattr(self, field.name)[:count] for field in fields(self)))
 
 
 class World:

@@ -6,20 +6,31 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy import stats
 from torch import Tensor
 from torch.nn import functional
 
 from compression_gap.seeds import seed_of
-from compression_gap.testing.pipelines import UPGRADES, Pipeline, ResidualCode, Upgrade, World
+from compression_gap.testing.pipelines import (
+    NUISANCE,
+    TOLERANCE_SPREAD,
+    UPGRADES,
+    Cases,
+    Pipeline,
+    ResidualCode,
+    Upgrade,
+    World,
+)
 
 SEEDS = 4
 STEPS, BATCH, WIDTH, RATE = 300, 64, 48, 2e-2
 JUDGED = 250  # fresh demonstrations
+STATES = 300  # initial states of a ladder
 LEVEL = 0.95
 Arm = Upgrade | None
 
@@ -90,29 +101,58 @@ def gains(judged: dict[Arm, Judged]) -> dict[Upgrade, tuple[Gain, Gain]]:
     }
 
 
+def rungs(pipeline: Pipeline, states: int = STATES) -> dict[str, Bool[np.ndarray, "_seeds states"]]:
+    """Rollouts for a ladder, on the same initial states: the expert, its chunks through the code, and policies that
+    see the true state or the features, one row a training seed.
+
+    Each initial state has a tolerance of its own, which all rungs share.
+    """
+    world = World(pipeline)
+    code = codes_of(world)["own"]
+    cases = world.cases("judged", JUDGED).first(states)
+    draw = torch.Generator().manual_seed(seed_of("tolerances", pipeline.name))
+    spread = TOLERANCE_SPREAD * torch.randn(states, generator=draw)
+    limit = (math.log(pipeline.tolerance) + spread).exp()
+
+    def within(chunks: Float[Tensor, "R N A"]) -> Bool[np.ndarray, "R N"]:
+        return ((chunks - cases.wanted).square().mean(dim=2).sqrt() < limit).numpy()
+
+    chunks = _act(world, ["state", None], code, cases)
+    told = {"expert": cases.shown[None], "replay": code.decode(code.encode(cases.shown))[None]}
+    told |= {"state": chunks["state"], "policy": chunks[None]}
+    return {name: within(values) for name, values in told.items()}
+
+
 def _judge(world: World, arms: Sequence[Arm], code: ResidualCode) -> dict[Arm, Judged]:
-    """Policies of arms that share a code, trained side by side: a replica for every arm and seed."""
-    inputs, targets, fresh = [], [], []
-    judged = world.cases("judged", JUDGED)
-    for arm in arms:
-        pipeline = world.pipeline.upgraded(arm) if arm else world.pipeline
-        cases = world.cases("demonstrations", pipeline.demonstrations)
-        seen = world.features(cases, pipeline.noise)
-        mean, spread = seen.mean(dim=0), seen.std(dim=0)
-        inputs.append((seen - mean) / spread)
-        targets.append(code.encode(cases.shown))
-        fresh.append((world.features(judged, pipeline.noise) - mean) / spread)
-    policies = _Policies(world, len(arms) * SEEDS, inputs[0].shape[1], code)
-    replicas = [number for number in range(len(arms)) for _ in range(SEEDS)]
-    policies.learn([inputs[number] for number in replicas], [targets[number] for number in replicas])
-    results: dict[Arm, Judged] = {}
-    chunks = policies.act(torch.stack(fresh).repeat_interleave(SEEDS, dim=0))
-    for number, arm in enumerate(arms):
-        own = chunks[number * SEEDS : (number + 1) * SEEDS]
-        squared = (own - judged.wanted).square().mean(dim=2)
+    cases, results = world.cases("judged", JUDGED), {}
+    for arm, chunks in _act(world, arms, code, cases).items():
+        squared = (chunks - cases.wanted).square().mean(dim=2)
         success = 100 * world.success(squared).mean(dim=1)
         results[arm] = Judged(success.double().numpy(), squared.mean(dim=1).double().numpy())
     return results
+
+
+def _act(
+    world: World, arms: Sequence[Arm | Literal["state"]], code: ResidualCode, judged: Cases
+) -> dict[Any, Float[Tensor, "seeds N A"]]:
+    """Chunks of policies that share a code, trained side by side: a replica for every arm and seed."""
+    inputs, targets, fresh = [], [], []
+    for arm in arms:
+        pipeline = world.pipeline.upgraded(arm) if arm in UPGRADES else world.pipeline
+        cases = world.cases("demonstrations", pipeline.demonstrations)
+        seen, new = (
+            functional.pad(some.state, (0, NUISANCE)) if arm == "state" else world.features(some, pipeline.noise)
+            for some in (cases, judged)
+        )
+        mean, spread = seen.mean(dim=0), seen.std(dim=0).clamp(min=1e-6)
+        inputs.append((seen - mean) / spread)
+        targets.append(code.encode(cases.shown))
+        fresh.append((new - mean) / spread)
+    policies = _Policies(world, len(arms) * SEEDS, inputs[0].shape[1], code)
+    replicas = [number for number in range(len(arms)) for _ in range(SEEDS)]
+    policies.learn([inputs[number] for number in replicas], [targets[number] for number in replicas])
+    chunks = policies.act(torch.stack(fresh).repeat_interleave(SEEDS, dim=0))
+    return {arm: chunks[number * SEEDS : (number + 1) * SEEDS] for number, arm in enumerate(arms)}
 
 
 class _Policies:

@@ -36,7 +36,7 @@ BOUND: dict[Part, Label] = {
 }
 THRESHOLD: dict[Unit, float] = {"points": 5.0, "share of the distortion": 0.1}
 """A gain that counts."""
-SURE = 0.8
+SURE = 0.75
 """Probability from which on a part is decided, one way or the other."""
 NEVER = 1e-10  # variance of scaled actions below which they never change
 DISTORTION = "mean squared error of a scaled action value"

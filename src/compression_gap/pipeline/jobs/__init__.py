@@ -3,7 +3,9 @@
 Demonstrations -> Drawings -> TrainedEncoder -> PoseError
        |              '-----------.- Features -.
        '-> TrainedTokenizer ------'------------+-> TrainedAgent -> Evaluation
-                '-> Replay, Modelability, TokenBits -> TokenizerQuality
+                '-> Replay, OpenLoop, CodeDistortion, Modelability, TokenBits -> TokenizerQuality
+
+Demonstrations (-> TrainedTokenizer) -> ChunkNoise -> NoiseDistortion, NoisyReplay.
 
 Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too where the encoder sees.
 
@@ -20,6 +22,13 @@ from compression_gap.pipeline.jobs.audit_denoising import ArmBits, AuditDenoiser
 from compression_gap.pipeline.jobs.audit_heads import AuditHead
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.jobs.dataset import FileDataset, SuiteDataset
+from compression_gap.pipeline.jobs.distortion import (
+    ChunkNoise,
+    CodeDistortion,
+    NoiseDistortion,
+    NoisyReplay,
+    OpenLoop,
+)
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
 from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
 from compression_gap.pipeline.jobs.quality import ActionDenoisers, EncoderQuality
@@ -37,7 +46,9 @@ __all__ = [
     "AuditDenoisers",
     "AuditHead",
     "AuditTokenizer",
+    "ChunkNoise",
     "CodeAudit",
+    "CodeDistortion",
     "Demonstrations",
     "Drawings",
     "EncoderQuality",
@@ -46,6 +57,9 @@ __all__ = [
     "FileDataset",
     "LiberoHdf5",
     "Modelability",
+    "NoiseDistortion",
+    "NoisyReplay",
+    "OpenLoop",
     "PoseError",
     "RecordedDemonstrations",
     "Recording",

@@ -110,10 +110,17 @@ class Replay(Job, kind="replay", version=1):
     rollouts: Rollouts
     task: int | None = added_later(None)
     """Only this task; None: all."""
+    prefix: int | None = added_later(None)
+    """Chunks are read back from the first so many tokens of an ordered code; None: from the whole code."""
+    arm_only: bool = added_later(False)
+    """Whether only the arm goes through the code, and grippers are as the expert has them."""
 
     @property
     def title(self) -> str:
-        return f"replay through {self.tokenizer.title}" if self.tokenizer else "expert"
+        if self.tokenizer is None:
+            return "expert"
+        tokens = "" if self.prefix is None else f"{self.prefix} tokens of "
+        return f"replay through {tokens}{self.tokenizer.title}" + (", arm only" if self.arm_only else "")
 
     def cost(self) -> Cost:
         episodes = self.rollouts.episodes * len(tasks_of(self.suite, self.task))
@@ -122,7 +129,8 @@ class Replay(Job, kind="replay", version=1):
     def run(self, context: Context) -> None:
         suite = self.suite.build()
         tokenizer = self.tokenizer.load(context.store) if self.tokenizer else None
-        judge(ReplayDriver(suite, self.horizon, tokenizer), suite, self.suite, self.rollouts, self.task, context)
+        driver = ReplayDriver(suite, self.horizon, tokenizer, self.prefix, arm_only=self.arm_only)
+        judge(driver, suite, self.suite, self.rollouts, self.task, context)
 
 
 def tasks_of(suite: SuiteSpec, task: int | None) -> Sequence[int]:
@@ -131,10 +139,16 @@ def tasks_of(suite: SuiteSpec, task: int | None) -> Sequence[int]:
 
 
 def judge(
-    driver: Driver, suite: Suite, spec: SuiteSpec, rollouts: Rollouts, task: int | None, context: Context
+    driver: Driver,
+    suite: Suite,
+    spec: SuiteSpec,
+    rollouts: Rollouts,
+    task: int | None,
+    context: Context,
+    indices: Sequence[int] | None = None,
 ) -> None:
     """Rolls out and writes the rows; a killed run goes on with the batch of episodes in which it was killed."""
-    pieces = context.folder / PIECES
-    rows = roll_out(driver, suite, rollouts, tasks_of(spec, task), spec.batch, context.report, pieces)
+    pieces, tasks = context.folder / PIECES, tasks_of(spec, task)
+    rows = roll_out(driver, suite, rollouts, tasks, spec.batch, context.report, pieces, indices=indices)
     rows.write_parquet(context.folder / EPISODES)
     shutil.rmtree(pieces)

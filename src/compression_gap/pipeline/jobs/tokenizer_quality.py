@@ -221,12 +221,8 @@ def _prefixes(
     tokenizer: Tokenizer, coded: Coded, lengths: Float[np.ndarray, "N L"], legend: Legend
 ) -> list[dict[str, Any]]:
     """Rate and error of the first k tokens of an ordered code."""
-    if not tokenizer.ordered or tokenizer.varies:
-        return []
-    longest = tokenizer.max_tokens
-    cuts = range(1, longest + 1) if longest <= PREFIXES else [2**i for i in range((longest - 1).bit_length())]
     found = []
-    for cut in sorted({*cuts, longest}):
+    for cut in cuts(tokenizer):
         told = read(tokenizer, Tokens(coded.tokens.ids, coded.tokens.length.clamp(max=cut)))
         if told.valid.any():
             errors = _distances(coded, told, legend)
@@ -243,6 +239,15 @@ def _prefixes(
                 }
             )
     return found
+
+
+def cuts(tokenizer: Tokenizer) -> list[int]:
+    """The numbers of tokens at which an ordered code is cut, the whole code last; none of a code without an order."""
+    if not tokenizer.ordered or tokenizer.varies:
+        return []
+    longest = tokenizer.max_tokens
+    some = range(1, longest + 1) if longest <= PREFIXES else [2**i for i in range((longest - 1).bit_length())]
+    return sorted({*some, longest})
 
 
 def _number(value: float) -> float | None:
