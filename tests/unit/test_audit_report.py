@@ -90,6 +90,8 @@ def test_the_lines_say_verdict_kinds_and_what_is_missing():
     assert "UNDETERMINED, leaning several, probability 0.40 (through fast)" in text
     assert "fast: ValueError: nothing fits" in text
     assert "200 of 800 chunks" in text
+    assert "! denoisers not converged" in text
+    assert "The denoisers have not converged" in render(CONTENT)
     assert "counts with probability 0.99" in text
     assert lines[-1] == "report: page.html"
 

@@ -53,6 +53,7 @@ def render(content: AuditContent) -> str:
         kind_words=kind_words,
         plain=plain,
         sentence=sentence,
+        unsure=any(row.converged is False for row in content.arms),
         verdict_label=verdict_label,
     )
 

@@ -40,8 +40,13 @@ def summary(content: AuditContent, page: str) -> list[str]:
     if content.left_out:
         lines += _wrapped(f"left out by --budget {content.budget}: {'; '.join(content.left_out)}")
     signs = ", ".join(f"{sign} {kind}" for kind, sign in SIGNS.items())
-    lines += _wrapped(f"{signs}; {few(content) or 'intervals: 95 %, for other demonstrations'}")
+    unsure = "; ! denoisers not converged: more demonstrations would tell more bits" if _unsure(content) else ""
+    lines += _wrapped(f"{signs}; {few(content) or 'intervals: 95 %, for other demonstrations'}{unsure}")
     return [*lines[: LINES - 1], f"report: {page}"]
+
+
+def _unsure(content: AuditContent) -> bool:
+    return any(row.converged is False for row in content.arms)
 
 
 def _verdict(row: VerdictRow, evidence: int) -> list[str]:
