@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from compression_gap import plugins
 from compression_gap.commands import typed
+from compression_gap.commands.audit_curve import noisy_replays
 from compression_gap.data.trajectories import Chunking, Trajectories
 from compression_gap.measures.encoder_probe import Probing
 from compression_gap.pipeline.job import Job
@@ -17,6 +18,7 @@ from compression_gap.pipeline.jobs import (
     AuditHead,
     AuditTokenizer,
     CodeAudit,
+    NoisyReplay,
 )
 from compression_gap.pipeline.jobs.audited import Arm, arms_of
 from compression_gap.pipeline.jobs.dataset import Dataset
@@ -44,6 +46,10 @@ class Budget:
     head_arms: tuple[Arm, ...]
     """What heads are told, where it is there."""
     controls: tuple[Arm, ...]
+    replays: int
+    """Episodes a task, at each of several distortions, on suites that can be simulated."""
+    replay_seconds: float
+    """What these may take on one core; where they would take more, none are made."""
     left_out: tuple[str, ...]
     """What a larger budget would add."""
 
@@ -57,12 +63,15 @@ QUICK = Budget(
     heads=HeadTraining(steps=200, seeds=(0,), fractions=(0.5, 1.0), judged=600),
     head_arms=("nothing", "features", "candidate", "state"),
     controls=(),
+    replays=0,
+    replay_seconds=0.0,
     left_out=(
         "bits by denoising, which also find what is not linear",
         "learning curves over the number of demonstrations",
         "tokenizers that have to be learned (OAT)",
         "control arms: shuffled features, random numbers",
         "more than one probe seed",
+        "gains in points: replays of a suite's expert with noise",
     ),
 )
 MIDDLE = Budget(
@@ -74,6 +83,8 @@ MIDDLE = Budget(
     heads=HeadTraining(steps=400, seeds=(0,), judged=2000),
     head_arms=("nothing", "features", "candidate", "known", "state", "shuffled"),
     controls=("shuffled",),
+    replays=20,
+    replay_seconds=240.0,
     left_out=("longer training of tokenizers and probes", "three probe seeds", "the arm of random numbers"),
 )
 LONG = Budget(
@@ -85,6 +96,8 @@ LONG = Budget(
     heads=HeadTraining(steps=1600),
     head_arms=("nothing", "features", "candidate", "known", "state", "shuffled", "random"),
     controls=("shuffled", "random"),
+    replays=50,
+    replay_seconds=1500.0,
     left_out=(),
 )
 BUDGETS = {budget.name: budget for budget in (QUICK, MIDDLE, LONG)}
@@ -119,11 +132,13 @@ class AuditPlan:
     """By denoising; empty where the budget has none."""
     continuous: dict[Arm, AuditHead]
     """Heads without a code."""
+    replays: tuple[NoisyReplay, ...]
+    """Of the expert, with more and more noise; empty where nothing can be simulated in time."""
 
     @property
     def jobs(self) -> list[Job]:
         codes = [job for plan in self.tokenizers for job in plan.jobs]
-        return [self.ledger, *self.continuous.values(), *codes, *self.bits.values()]
+        return [self.ledger, *self.continuous.values(), *codes, *self.bits.values(), *self.replays]
 
 
 def audit_plan(
@@ -165,7 +180,10 @@ def audit_plan(
         known = ArmBits(denoisers, "known") if "known" in arms else None
         for arm in (*arms, *controls):
             bits[arm] = known if arm == "known" and known else ArmBits(denoisers, arm, known)
-    return AuditPlan(budget, dataset, chunking, ledger, tuple(plans), bool(names), bits, heads(None))
+    replays = noisy_replays(dataset, chunking, budget.replays)
+    if sum(job.cost().seconds for job in replays) > budget.replay_seconds:
+        replays = ()
+    return AuditPlan(budget, dataset, chunking, ledger, tuple(plans), bool(names), bits, heads(None), replays)
 
 
 def own_arm(arms: Sequence[Arm]) -> Arm:

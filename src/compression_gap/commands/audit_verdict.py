@@ -18,6 +18,7 @@ from compression_gap.store import Store
 from compression_gap.verdict.heads import Executed
 from compression_gap.verdict.offline import OfflineEvidence, OfflineVerdict, offline_verdict
 from compression_gap.verdict.prediction import Arms, Part, Reconstruction
+from compression_gap.verdict.success_curve import SuccessCurve
 
 NO_CODE = "no code"
 BETTER: tuple[Arm, ...] = ("candidate", "state")
@@ -25,19 +26,24 @@ BETTER: tuple[Arm, ...] = ("candidate", "state")
 MUCH = 2.0  # times the error of a policy without a code, above which the code is hard to predict
 
 
-def verdicts_of(plan: AuditPlan, codes: Sequence[CodeRow], store: Store) -> tuple[VerdictRow, ...]:
-    """The verdicts that can be given: of the codes first, those that were named in their order, else the best first."""
+def verdicts_of(
+    plan: AuditPlan, codes: Sequence[CodeRow], curve: SuccessCurve | None, store: Store
+) -> tuple[VerdictRow, ...]:
+    """The verdicts that can be given: of the codes first, those that were named in their order, else the best first.
+
+    With a distortion-success curve gains are in points, else in shares of the policy's error.
+    """
     free = _own(plan.continuous, store)
     rows = []
     for one, row in zip(plan.tokenizers, codes, strict=True):
         if (own := _own(one.heads, store)) is not None:
             code = next(job for job in one.heads.values() if store.has(job)).reconstruction(store)
-            rows.append((float(own[1].errors[-1].mean()), _row(row, own, one.heads, free, code, store)))
+            rows.append((float(own[1].errors[-1].mean()), _row(row, own, one.heads, free, code, curve, store)))
     if not plan.named:
         rows.sort(key=lambda pair: pair[0])
     found = [row for _, row in rows]
     if free is not None:
-        found.append(_row(CodeRow(NO_CODE, {}), free, plan.continuous, None, None, store))
+        found.append(_row(CodeRow(NO_CODE, {}), free, plan.continuous, None, None, curve, store))
     return tuple(found)
 
 
@@ -55,6 +61,7 @@ def _row(
     heads: dict[Arm, AuditHead],
     free: tuple[Arm, Executed] | None,
     reconstruction: Float[np.ndarray, " N"] | None,
+    curve: SuccessCurve | None,
     store: Store,
 ) -> VerdictRow:
     arm, executed = own
@@ -65,7 +72,7 @@ def _row(
         codebook=_finer(executed, reconstruction, free[1] if free else None),
     )
     read_back = None if reconstruction is None else Reconstruction(reconstruction)
-    found = offline_verdict(OfflineEvidence(arms, read_back, 1.0, row.code))
+    found = offline_verdict(OfflineEvidence(arms, read_back, 1.0, row.code, curve, executed.demonstration))
     return VerdictRow(
         code=row.name,
         label=found.label,
