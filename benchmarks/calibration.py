@@ -1,13 +1,15 @@
 """Are the verdicts right, and the predictions? Pipelines in which every upgrade is really made.
 
-    OMP_NUM_THREADS=1 python benchmarks/calibration.py folder [development] [held-out]
+    OMP_NUM_THREADS=1 python benchmarks/calibration.py folder [development] [held-out] [confirmation]
 
-For 60 pipelines (`testing/pipelines.py`), what an audit sees of each is gathered, and policies are trained and judged
-for the truth (`testing/upgrades.py`). Every pipeline is a file in the folder, so a killed run goes on where it was.
+For 90 pipelines (`testing/pipelines.py`), what an audit sees of each is gathered, policies are trained and judged for
+the truth, and ladders are rolled out (`testing/upgrades.py`). Each of these is a file in the folder, so a killed run
+goes on where it was: about ten minutes on one core.
 
-The halves are drawn from different values of every factor, and each pipeline has a map of its own: who looks up a
-held-out pipeline's nearest neighbour in the other half finds little, and that is printed too. Rules are tuned on the
-development half alone. No pipeline is dropped.
+The three sets are drawn from different values of every factor, and each pipeline has a map of its own: who looks up a
+pipeline's nearest neighbour in the development set finds little, and that is printed too. Rules were tuned on the
+development set, the held-out set was looked at, the rules were tuned again on both, and the confirmation set was looked
+at once, after all of that. What the first look found is in docs/measurement.md. No pipeline is dropped.
 
 **Truth.** An upgrade (encoder: a quarter of the noise; codebook: twice the tokens; data: twice the demonstrations)
 is made, four policies are trained before and after it, and judged on 2,000 fresh cases. It *helps* if the 95 % interval
@@ -22,6 +24,9 @@ included, in the 90 % intervals (80 to 97 %), and the mean absolute error of pre
 change (at most 0.5). The paper's reading is scored beside it: nominal bits below I(Z; A) is codebook-bound, else
 encoder-bound. So is the choice of the better of these two upgrades, where one gains more than 5 points and the
 interval of their difference excludes 0.
+
+**Ladders** of four seeds on 300 initial states are scored on the same truths, alone and with their offline witness. As
+they name the largest of several losses, one of several upgrades that help is right too if it surely gains the most.
 """
 
 import sys

@@ -198,10 +198,12 @@ class Factors:
         """That many different ones."""
         grid = list(product(self.waves, self.chunk, self.noise, self.code, self.demonstrations, self.tolerance))
         chosen = np.random.default_rng(seed_of("factors", name)).permutation(len(grid))[:count]
-        return [
-            Pipeline(f"{name}-{number}", waves, *chunk, noise, *code, demonstrations, tolerance)
-            for number, (waves, chunk, noise, code, demonstrations, tolerance) in enumerate(grid[k] for k in chosen)
-        ]
+        drawn = []
+        for number, place in enumerate(chosen):
+            waves, (state, steps, actions), noise, (tokens, values), demonstrations, tolerance = grid[place]
+            factors = (waves, state, steps, actions, noise, tokens, values, demonstrations, tolerance)
+            drawn.append(Pipeline(f"{name}-{number}", *factors))
+        return drawn
 
 
 DEVELOPMENT = Factors(

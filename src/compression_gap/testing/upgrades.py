@@ -170,10 +170,10 @@ class _Policies:
         self.offsets = [torch.zeros(replicas * self.tokens, 1, b, requires_grad=True) for b in sizes[1:]]
         self.draw = np.random.default_rng(seed_of("batches", world.pipeline.name, self.tokens))
 
-    def _logits(self, x: Float[Tensor, "RL B X"], first: slice = slice(None)) -> Float[Tensor, "RL B V"]:
+    def _logits(self, x: Float[Tensor, "M B X"], own: Int[Tensor, " M"] | slice) -> Float[Tensor, "M B V"]:
         for weight, offset in zip(self.weights[:-1], self.offsets[:-1], strict=True):
-            x = functional.silu(torch.baddbmm(offset[first], x, weight[first]))
-        return torch.baddbmm(self.offsets[-1][first], x, self.weights[-1][first])
+            x = functional.silu(torch.baddbmm(offset[own], x, weight[own]))
+        return torch.baddbmm(self.offsets[-1][own], x, self.weights[-1][own])
 
     def learn(self, inputs: Sequence[Float[Tensor, "_N F"]], targets: Sequence[Int[Tensor, "_N L"]]) -> None:
         """Trains all replicas at once, each on its own demonstrations."""
@@ -190,9 +190,9 @@ class _Policies:
         weights = [*self.weights, *self.offsets]
         optimiser = torch.optim.AdamW(weights, lr=RATE, weight_decay=1e-2, fused=True)
         for step in range(STEPS):
-            own = rows[step]  # [replicas, batch]
-            logits = self._logits(x[own].transpose(1, 2).flatten(0, 1))
-            target = y[own].transpose(1, 2).flatten()
+            drawn = rows[step]  # [replicas, batch]
+            logits = self._logits(x[drawn].transpose(1, 2).flatten(0, 1), slice(None))
+            target = y[drawn].transpose(1, 2).flatten()
             loss = functional.cross_entropy(logits.flatten(0, 1), target, reduction="sum") / BATCH
             for group in optimiser.param_groups:
                 group["lr"] = RATE * 0.5 * (1 + math.cos(math.pi * step / STEPS))

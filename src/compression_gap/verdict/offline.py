@@ -87,11 +87,13 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
     measured = _measured(evidence)
     missing = _too_little(evidence)
     if missing:
-        why = {part: Quantity(None, "estimate", unit, "nothing", note=missing[0]) for part in PARTS}
+        why: dict[Part, Quantity] = {
+            part: Quantity(None, "estimate", unit, "nothing", note=missing[0]) for part in PARTS
+        }
         return OfflineVerdict("undetermined", None, None, *missing, unit, dict.fromkeys(PARTS), why, measured)
     gains = predict_gains(evidence.arms, evidence.reconstruction, evidence.curve, evidence.episode)
-    helps = {part: _helps(part, gains, evidence, unit) for part in PARTS}
-    quantities = {
+    helps: dict[Part, float | None] = {part: _helps(part, gains, evidence, unit) for part in PARTS}
+    quantities: dict[Part, Quantity] = {
         part: gain.quantity if gain else Quantity(None, "estimate", unit, "nothing", note=UNKNOWN[part])
         for part, gain in gains.items()
     }
@@ -181,7 +183,7 @@ def _helps(part: Part, gains: dict[Part, Gain | None], evidence: OfflineEvidence
 
 def _likeliest(helps: dict[Part, float | None]) -> tuple[Label, float]:
     """The label that is likeliest, errors of the parts being independent; what is not known counts as even odds."""
-    odds = {part: 0.5 if share is None else share for part, share in helps.items()}
+    odds: dict[Part, float] = {part: 0.5 if share is None else share for part, share in helps.items()}
     none = float(np.prod([1 - share for share in odds.values()]))
     shares: dict[Label, float] = {"none: saturated": none}
     for part in PARTS:
@@ -194,7 +196,7 @@ def _likeliest(helps: dict[Part, float | None]) -> tuple[Label, float]:
 
 def _doubtful(helps: dict[Part, float | None], label: Label) -> tuple[Part, ...]:
     """Parts that could change the label and are not decided; none if two surely help, whatever the third does."""
-    sure = [part for part, share in helps.items() if share is not None and share >= SURE]
+    sure: list[Part] = [part for part, share in helps.items() if share is not None and share >= SURE]
     if label == "several" and len(sure) >= 2:
         return ()
     return tuple(part for part, share in helps.items() if share is None or 1 - SURE < share < SURE)
@@ -203,7 +205,7 @@ def _doubtful(helps: dict[Part, float | None], label: Label) -> tuple[Part, ...]
 def _reason(label: Label, gains: dict[Part, Quantity], unit: Unit) -> str:
     if label == "none: saturated":
         return f"no upgrade is predicted to gain more than {_amount(THRESHOLD[unit], unit)}"
-    best = [part for part in PARTS if gains[part].value is not None]
+    best: list[Part] = [part for part in PARTS if gains[part].value is not None]
     best.sort(key=lambda part: -(gains[part].value or 0.0))
     told = ", ".join(f"{_NAMES[part]} {_amount(gains[part].value or 0.0, unit)}" for part in best)
     return f"predicted gains: {told}"

@@ -131,17 +131,12 @@ def predict_gains(
     A code's gain is the larger of what heads gain by it, and what its reconstruction lets expect (`_left`).
     """
     versions = 1 if curve is None else len(curve.success)
-    if curve is None:
-        scale = max(float(arms.own.errors[-1].mean()), 1e-12)
-
-        def worth(one: Executed, _: int) -> Float[np.ndarray, "fractions seeds N"]:
-            return -one.errors / scale
-    else:
-
-        def worth(one: Executed, draw: int) -> Float[np.ndarray, "fractions seeds N"]:
-            return curve.points(one.errors, episode, draw)
-
     unit: Unit = "share of the distortion" if curve is None else "points"
+    scale = max(float(arms.own.errors[-1].mean()), 1e-12)
+
+    def worth(one: Executed, draw: int) -> Float[np.ndarray, "fractions seeds N"]:
+        return -one.errors / scale if curve is None else curve.points(one.errors, episode, draw)
+
     own = _resampled(arms.own, worth, versions, "own")
     gains: dict[Part, Gain | None] = dict.fromkeys(PARTS)
     if arms.encoder is not None:
