@@ -92,18 +92,24 @@ def write_lerobot(folder: Path, version: str = "v3.0", episodes: int = 60) -> Pa
     return folder
 
 
-def write_libero(path: Path, episodes: int = 60, *, after: bool = True, task: str = STOVE) -> Path:
-    """A file as LIBERO's script writes it: the robot is observed after the action of its row, or before it."""
+def write_libero(path: Path, episodes: int = 60, *, after: bool = True, pictures: int = 0) -> Path:
+    """A file as LIBERO's script writes it: the robot is observed after the action of its row, or before it. Pictures
+    have a size, or are left away."""
     action, goal = motion(episodes)
     action, goal = action.reshape(episodes, STEPS, 7), goal.reshape(episodes, STEPS, 6)
     rng = np.random.default_rng(2)
     with h5py.File(path, "w") as file:
         data = file.create_group("data")
-        data.attrs["bddl_file_name"] = f"chiliocosm/bddl_files/libero_10/{task}.bddl"
+        data.attrs["bddl_file_name"] = f"chiliocosm/bddl_files/libero_10/{STOVE}.bddl"
         for number in range(episodes):
             robot = rng.normal(size=(STEPS + 1, 9)).cumsum(axis=0) / 10
             demo = data.create_group(f"demo_{number}")
             demo["actions"] = action[number].astype(np.float64)
             demo["states"] = np.concatenate([np.arange(STEPS)[:, None], goal[number], robot[:STEPS, :2]], axis=1)
             demo["robot_states"] = robot[1:] if after else robot[:STEPS]
+            for camera in ("agentview_rgb", "eye_in_hand_rgb") if pictures else ():
+                shown = np.zeros((STEPS, pictures, pictures, 3), np.uint8)
+                x, y = ((goal[number, 0, :2] + 1) / 2 * (pictures - 5)).astype(int)
+                shown[:, pictures - 5 - y : pictures - y, x : x + 5] = 255
+                demo[f"obs/{camera}"] = shown
     return path

@@ -25,7 +25,7 @@ from compression_gap.shapes import ChunkShape
 from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec, Tokens
 from compression_gap.tokenizers.binning import Binning, BinningTokenizer
 from compression_gap.verdict.head_learning import HeadTraining
-from datasets import NAMES, arrays, write_arrays, write_lerobot, write_libero
+from datasets import NAMES, STEPS, arrays, write_arrays, write_lerobot, write_libero
 from recorded import run_here
 
 PLAN = import_module("compression_gap.commands.audit_plan")
@@ -197,6 +197,22 @@ def test_a_suite_that_can_be_simulated_gives_points(tmp_path: Path):
     assert len(list((tmp_path / "noisy_replay").iterdir())) == 9
 
 
+def test_an_encoder_is_shown_the_pictures_of_a_file(tmp_path: Path):
+    path = write_libero(tmp_path / "stove_demo.hdf5", pictures=32)
+    store = tmp_path / "store"
+    data = answer(store, path, names=CODES[:1], encoder="random_conv:channels=(4, 8),keypoints=4,width=8").data
+    assert [row["arm"] for row in data["arms"]] == ["features", "known", "state"]
+    (kept,) = store.glob("file_dataset/*/features.npy")
+    features = np.load(kept).reshape(60, STEPS - 1, -1)  # the first action of each is left away
+    looked = np.arange(STEPS - 1) % 4 == 0
+    assert np.isnan(features[:, ~looked]).all()
+    first = features[:, 0]
+    np.testing.assert_allclose(features[:, looked], np.repeat(first[:, None], looked.sum(), axis=1), atol=1e-5)
+    assert len(np.unique(first.round(4), axis=0)) > 30  # a bright square stands where the goal of a demonstration is
+    with pytest.raises(ValueError, match="expected one that reads pictures as it is"):
+        answer(tmp_path / "store", path, encoder="state")
+
+
 def test_few_demonstrations_get_no_interval_and_no_verdict(tmp_path: Path):
     found = answer(tmp_path / "store", write_arrays(tmp_path / "own.npz", arrays(20)), names=CODES[:1])
     assert found.data["held"]["low"] is None
@@ -272,7 +288,7 @@ def test_the_page_is_quiet_in_a_browser(scheme: int, tmp_path: Path):
         (["gone.npz"], "gone.npz: there is no such file or folder"),
         (["tabeltop"], "there is no suite 'tabeltop'; did you mean 'tabletop'?"),
         (["own.npz", "--tokenizer", "binnig"], "tokenizers has no kind 'binnig'; did you mean 'binning'?"),
-        (["own.npz", "--encoder", "state"], "own.npz has no pictures to show it; compute its features"),
+        (["own.npz", "--encoder", "state"], "own.npz has no pictures that are read here; compute its features"),
         (["own.npz", "--horizon", "31"], "the longest has 30; choose a --horizon of at most 30"),
         (["few.npz"], "expected at least 7 demonstrations (5 to fit on, 1 to stop by, 1 to test on), got 3"),
         (["still.npz"], "expected actions that change, got none"),

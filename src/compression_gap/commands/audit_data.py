@@ -12,7 +12,14 @@ from compression_gap.commands.data import Selection, suite_named
 from compression_gap.commands.encoders import encoder_named
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.pipeline.jobs import Demonstrations, Drawings, Features, TrainedEncoder
-from compression_gap.pipeline.jobs.dataset import Dataset, SuiteDataset, dataset_of_files, import_dataset
+from compression_gap.pipeline.jobs.dataset import (
+    Dataset,
+    FileDataset,
+    Files,
+    SuiteDataset,
+    dataset_of_files,
+    import_dataset,
+)
 from compression_gap.pipeline.plan import demonstrations
 from compression_gap.pipeline.progress import bar
 from compression_gap.store import Store
@@ -75,20 +82,19 @@ def dataset_of(source: Source, store: Store, workers: int, device: str, stride: 
         if not store.has(job):
             raise ValueError(f"the demonstrations could not be made: {'; '.join(outcome.failed.values())}")
         return job
-    if source.encoder is not None:
-        raise ValueError(
-            f"--encoder {source.encoder}: {source.typed[0]} has no pictures to show it; compute its features and give "
-            "them with --features FILE"
-        )
+    spec = None if source.encoder is None else _frozen(source.encoder)
     if len(source.features) > 2:
         raise ValueError(
             f"--features {source.features[2]}: expected at most two, those of the policy's encoder and of a candidate"
         )
     with bar(source.name) as report:
-        job, read = dataset_of_files(source.paths, source.features, source.units or "", report)
+        files = Files(source.paths, source.features)
+        job, read = dataset_of_files(files, source.units or "", report)
+        if spec is not None:
+            job = _shown(job, spec, source, stride)
         if not store.has(job):
             with naming(source.name):
-                import_dataset(job, read, source.features, store)
+                import_dataset(job, read, files, store, report)
     return job
 
 
@@ -111,17 +117,37 @@ def _of_suite(source: Source, stride: int) -> SuiteDataset:
     demos = tuple(job for jobs in by_task.values() for job in jobs)
     if source.encoder is None:
         return SuiteDataset(demos)
-    encoder = encoder_named(source.encoder)
-    if encoder.trained:
-        raise ValueError(
-            f"encoder {encoder.kind!r} is trained along with a policy, so there is nothing to measure before: "
-            "give a frozen one, such as supervised or pretrained"
-        )
+    encoder = _frozen(source.encoder)
     trained = _pretrained(encoder, source.selection, spec, list(by_task), demos[0].protocol)
     features: tuple[Features, ...] = ()
     if encoder.sees:
         features = tuple(Features(encoder, trained, _drawings(job, spec, stride)) for job in demos)
     return SuiteDataset(demos, encoder, trained, features)
+
+
+def _frozen(text: str) -> EncoderSpec:
+    """The encoder that is typed. Raises ValueError for one that is trained along with a policy."""
+    encoder = encoder_named(text)
+    if encoder.trained:
+        raise ValueError(
+            f"encoder {encoder.kind!r} is trained along with a policy, so there is nothing to measure before: "
+            "give a frozen one, such as supervised or pretrained"
+        )
+    return encoder
+
+
+def _shown(job: FileDataset, spec: EncoderSpec, source: Source, stride: int) -> FileDataset:
+    """The dataset with what an encoder makes of its pictures. Raises ValueError if there are none, or they are not all
+    that it needs."""
+    if job.format != "libero-hdf5":
+        what = f"{source.typed[0]} has no pictures that are read here; compute its features and give them"
+        raise ValueError(f"--encoder {source.encoder}: {what} with --features FILE")
+    if source.features or not spec.sees or spec.pretraining_steps:
+        raise ValueError(
+            f"--encoder {source.encoder}: expected one that reads pictures as it is, such as pretrained, and no "
+            "--features beside it"
+        )
+    return job.replace(encoder=spec, every=stride)
 
 
 def _pretrained(

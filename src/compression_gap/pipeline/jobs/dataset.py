@@ -26,6 +26,7 @@ from compression_gap.encoders.base import EncoderSpec
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import Demonstrations, drawn_frames, read_demos, suite_of
 from compression_gap.pipeline.jobs.encoder import Features, TrainedEncoder, encoder_of
+from compression_gap.pipeline.jobs.shown import features_of_files
 from compression_gap.pipeline.provenance import provenance
 from compression_gap.store import Store
 from compression_gap.suites.base import SuiteSpec
@@ -60,6 +61,10 @@ class FileDataset(Dataset, kind="file_dataset", version=1):
     """That of a candidate encoder's."""
     units: str = added_later("")
     """A suite whose names, units and grippers hold for its actions."""
+    encoder: EncoderSpec | None = added_later(None)
+    """What is shown the files' pictures."""
+    every: int = added_later(0)
+    """It is shown every so many steps; 0 without an encoder."""
 
     def run(self, context: Context) -> None:
         raise ValueError(
@@ -125,13 +130,21 @@ class SuiteDataset(Dataset, kind="suite_dataset", version=1):
             return encoder.encode(shown).float().flatten(1).numpy()
 
 
-def dataset_of_files(
-    paths: Sequence[Path], features: Sequence[Path], units: str, report: Report
-) -> tuple[FileDataset, Reader]:
+@dataclass(frozen=True)
+class Files:
+    """Where somebody's data are."""
+
+    data: Sequence[Path]
+    features: Sequence[Path]
+    """Of the policy's encoder and, if there are two, of a candidate."""
+
+
+def dataset_of_files(given: Files, units: str, report: Report) -> tuple[FileDataset, Reader]:
     """The description of somebody's files by their content, and what reads them.
 
     Raises FileNotFoundError or ValueError naming the file and the cure if they are none of the formats.
     """
+    paths = given.data
     for path in paths:
         if not path.exists():
             raise FileNotFoundError(f"{path}: there is no such file or folder")
@@ -149,14 +162,14 @@ def dataset_of_files(
             f"got {', '.join(map(str, paths))}"
         )
     content = digest_of(files, report)
-    own, other, *_ = [*(digest_of([path], report) for path in features), "", ""]
+    own, other, *_ = [*(digest_of([path], report) for path in given.features), "", ""]
     return FileDataset(name, content, own, other, units), reader
 
 
 Reader = Callable[[Path], Trajectories]
 
 
-def import_dataset(job: FileDataset, read: Reader, features: Sequence[Path], store: Store) -> None:
+def import_dataset(job: FileDataset, read: Reader, files: Files, store: Store, report: Report) -> None:
     """Finishes a dataset from its files, all of it or nothing.
 
     Raises ValueError naming file, place and cure for whatever is wrong with them.
@@ -166,9 +179,13 @@ def import_dataset(job: FileDataset, read: Reader, features: Sequence[Path], sto
         folder = store.partial(job)
         try:
             found = read(folder)
-            for name, path in zip(FEATURES, features, strict=False):
+            for name, path in zip(FEATURES, files.features, strict=False):
                 given = read_features(path, len(found.action), folder / f"{name}.npy")
                 found = replace(found, **{name: given})
+            if job.encoder is not None:
+                out = folder / "features.npy"
+                seen = features_of_files(job.encoder, job.every, files.data, found, out, report)
+                found = replace(found, features=seen)
             if job.units:
                 found = in_units_of(found, job.units)
             found.check()
