@@ -102,7 +102,8 @@ def test_a_run_ends_with_one_object_that_has_the_answer(finished: tuple[Path, di
 
 def test_every_kind_of_job_has_run(finished: tuple[Path, dict[str, Any]]):
     elsewhere = {"recording", "recorded_demonstrations", "libero_hdf5", "videos"}  # run by tests of their own
-    elsewhere |= {"action_denoisers", "encoder_quality", "tokenizer_quality", "modelability"}  # of two other commands
+    elsewhere |= {"action_denoisers", "encoder_quality"}  # of `cgap encoders`
+    elsewhere |= {"diffusion_rate", "tokenizer_quality", "modelability"}  # of `cgap tokenizers`
     elsewhere |= {"file_dataset", "suite_dataset", "action_ledger", "audit_tokenizer", "code_audit"}  # of audits
     elsewhere |= {"audit_denoisers", "arm_bits", "audit_head"}
     ran = {folder.parent.name for folder in Store(finished[0]).folders()}

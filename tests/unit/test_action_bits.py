@@ -11,20 +11,10 @@ import pytest
 import torch
 
 from compression_gap.encoders.channel import ChannelEncoder
-from compression_gap.measures import denoiser as module
 from compression_gap.measures.denoising import ActionBits, Errors, action_bits
-from compression_gap.measures.encoder_probe import (
-    TEST,
-    TRAIN,
-    VALIDATION,
-    ProbeData,
-    Probing,
-    Quality,
-    fit,
-    parts_of,
-    probe,
-    told_nothing,
-)
+from compression_gap.measures.early_stopping import CHOSEN
+from compression_gap.measures.encoder_probe import ProbeData, Probing, Quality, fit, probe, told_nothing
+from compression_gap.measures.split import TEST, TRAIN, VALIDATION, parts_of
 from compression_gap.suites.tabletop.suite import Tabletop
 
 SIGMA = 0.025
@@ -143,7 +133,7 @@ def test_equal_data_equal_bits_and_a_killed_training_goes_on(tmp_path: Path, mon
     nothing = [fit(told_nothing(data), data, QUICK, 0, tmp_path / "nothing", quiet)]
     with pytest.raises(KeyboardInterrupt):
         probe(features, None, data, nothing, QUICK, tmp_path / "twice", killed)
-    assert list(tmp_path.glob(f"twice/*/{module.CHOSEN}")) or list(tmp_path.glob("twice/*/checkpoint.safetensors"))
+    assert list(tmp_path.glob(f"twice/*/{CHOSEN}")) or list(tmp_path.glob("twice/*/checkpoint.safetensors"))
     again = probe(features, None, data, nothing, QUICK, tmp_path / "twice", quiet).actions.recalibrated
     np.testing.assert_array_equal(again, once)
 

@@ -17,6 +17,7 @@ from compression_gap.encoders.convnet import ConvNet
 from compression_gap.encoders.state import State
 from compression_gap.encoders.supervised import Supervised
 from compression_gap.measures.encoder_probe import Probing
+from compression_gap.measures.token_probe import TokenProbing
 from compression_gap.pipeline.job import with_needs
 from compression_gap.pipeline.jobs import (
     SUMMARY,
@@ -73,6 +74,25 @@ def test_the_state_tells_more_than_a_noisy_look_and_that_more_than_nothing(store
     assert state["test_demonstrations"] == 9
 
 
+def test_grippers_are_measured_and_the_rest_given_them(store: Store):
+    probing = TokenProbing(steps=60, batch=64, learning_rate=1e-2, warmup=10, width=16, seeds=PROBING.seeds)
+    actions = ActionDenoisers(DEMOS, horizon=4, stride=8, probing=PROBING, gripper=probing)
+    blind = EncoderQuality(Blind(), None, (), actions)
+    state = EncoderQuality(State(), None, (), actions, baseline=blind)
+    assert from_json(to_json(state)) == state
+    told = finish(store, state)
+    assert told["left_out"] == ["roll (unused)", "pitch (unused)"]
+    gripper, rest = (told["gripper"][name]["value"] for name in ("bits", "bits_of_the_rest"))
+    assert told["bits"]["value"] == pytest.approx(gripper + rest)
+    assert 0.5 < gripper < 4.0
+    assert state.bits(store).whole.mean() == pytest.approx(told["bits"]["value"])
+    finish(store, BLIND)
+    with pytest.raises(ValueError, match="both with the grippers or without"):
+        state.bits(store).beyond(BLIND.bits(store))
+    with pytest.raises(ValueError, match=r"ActionDenoisers\.gripper: expected the seeds of the denoisers, \(0, 1\)"):
+        actions.replace(gripper__seeds=(0,))
+
+
 def test_equal_jobs_make_equal_files_also_after_a_kill(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("compression_gap.training.SECONDS_BETWEEN_CHECKPOINTS", 0.0)
     job, other = quality(Channel(sigma=1.0)), Store(tmp_path)
@@ -125,6 +145,6 @@ def test_actions_that_never_change_are_refused(store: Store, monkeypatch: pytest
     finish(store, BLIND)
     demos = read_demos(store, DEMOS)
     same = np.ones((len(ACTIONS.windows(demos, 1)), 4, 7), np.float32)
-    monkeypatch.setattr("compression_gap.pipeline.jobs.quality.chunks_from", lambda *_: same)
+    monkeypatch.setattr("compression_gap.pipeline.jobs.action_denoisers.chunks_from", lambda *_: same)
     with pytest.raises(ValueError, match="no action value but grippers changes in the demonstrations"):
         ACTIONS.measured(demos, Tabletop(image_size=16).build(), history=1, device="cpu")

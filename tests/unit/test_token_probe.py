@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from compression_gap.measures.code_lengths import CodeLengths, difference, information
-from compression_gap.measures.token_probe import CHOSEN, Codes, TokenProbe, TokenProbing, Told, in_digits, probe_tokens
+from compression_gap.measures.early_stopping import CHOSEN
+from compression_gap.measures.token_probe import Codes, TokenProbe, TokenProbing, Told, in_digits, probe_tokens
 from compression_gap.testing.token_source import TokenSource
 
 PROBING = TokenProbing(steps=110, batch=64, learning_rate=1e-2, warmup=10, width=16, seeds=(0,), fractions=(0.5, 1.0))
@@ -136,6 +137,18 @@ def test_a_smaller_fraction_is_contained_in_a_larger_one_and_parts_do_not_share_
     assert len(half) == CHUNKS * 5 / 7 / 2
 
 
+def test_every_task_is_divided_alike_and_so_is_every_fraction():
+    demonstration = torch.arange(140) // 2
+    task = (demonstration >= 35).long() + (demonstration >= 63).long()  # of 35, 28 and 7 demonstrations
+    codes = Codes(torch.zeros(140, 1, dtype=torch.long), demonstration, 2, None, task)
+    for one, count in ((0, 35), (1, 28), (2, 7)):
+        own = task == one
+        named = [len(torch.unique(demonstration[own & (codes.part == part)])) for part in range(3)]
+        assert named == [5 * count // 7, count // 7, count // 7]
+        half = torch.unique(demonstration[codes.rows(0, 0.5)][task[codes.rows(0, 0.5)] == one])
+        assert len(half) == math.ceil(5 * count / 14)
+
+
 def lengths(*curve: float, demonstrations: int = 20) -> CodeLengths:
     """Of one token, with a little noise, by fraction of the training demonstrations."""
     noise = np.random.default_rng(0).normal(size=(1, 2, demonstrations, 1)) * 0.1
@@ -183,7 +196,7 @@ def with_ids(ids: Tensor, digits: tuple[int, ...] | None = None, demonstrations:
         (lambda: with_ids(torch.full((7, 1), 7)), "expected 0 to 5, 6 for the end .* got 7 to 7"),
         (lambda: with_ids(torch.zeros(7, 1, dtype=torch.long), (5,)), "expected all 6 ids .* got \\(5,\\)"),
         (lambda: with_ids(torch.full((7, 1), 6), (3, 2)), "codes that end early; give None"),
-        (lambda: with_ids(torch.zeros(9, 1, dtype=torch.long), None, 1), "at least 7; got 1"),
+        (lambda: with_ids(torch.zeros(9, 1, dtype=torch.long), None, 1), "at least 7; got 1 of all tasks"),
     ],
 )
 def test_codes_that_cannot_be_measured_are_refused(make, message: str):

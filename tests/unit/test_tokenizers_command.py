@@ -97,7 +97,7 @@ def patched():
         patch.setattr(plugins, "_installed", strangers)
         patch.setattr(COMMAND, "finish", lambda jobs, store, *rest, **more: run_here(jobs, store))
         patch.setattr(COMMAND, "PROBE", Autoregressive(width=8, layers=1, heads=2))
-        for name in ("LEARNING", "PROBING"):
+        for name in ("LEARNING", "PROBING", "DENOISING"):
             patch.setattr(COMMAND, name, (1, Training(steps=60, batch=64, schedule="cosine")))
         yield
 
@@ -160,6 +160,15 @@ def test_the_page_can_be_read_in_a_browser_and_on_a_phone(scheme: int, measured:
     look_legible(Path(measured.data["report"]).read_text("utf-8"), tmp_path, scheme)
 
 
+def test_the_denoisers_bound_stands_beside_the_gaussians(measured: Answer):
+    curve = np.array(measured.data["denoiser_curve"])
+    assert measured.data["denoiser_failed"] is None
+    assert (np.diff(curve[:, 0]) > 0).all()
+    assert curve[0, 1] > 100 * curve[-1, 1]
+    for row in measured.data["tokenizers"]:
+        assert row["above_least"] >= row["excess"]["bits"], "the least bound is never above the Gaussian's"
+
+
 def test_the_table_and_the_page_say_what_was_measured(measured: Answer):
     console = Console(file=io.StringIO(), width=220, highlight=False)
     measured.show(console)
@@ -215,8 +224,10 @@ def test_a_row_that_fails_leaves_the_others_alone(patched: None, tmp_path: Path)
 def test_a_table_of_failures_is_still_a_page():
     rows = [{"name": "lost", "spec": None, "failed": "ValueError: <why>"}]
     facts = {"name": "tabletop", "horizon": 4, "episodes": 10, "stride": 1, "tasks": ["push"], "gaussian_curve": []}
+    facts |= {"denoiser_curve": [], "denoiser_failed": "ValueError: too few"}
     page = render(sheet(facts | {"tokenizers": rows}, "cgap tokenizers tabletop"))
     assert "ValueError: &lt;why&gt;" in page
+    assert "the denoiser&#39;s bound" in page
     assert '<section id="figure">' not in page
     assert "of the expert at 1 task, one at every" in page
 

@@ -25,7 +25,9 @@ from compression_gap.encoders.blind import Blind
 from compression_gap.encoders.channel import Channel
 from compression_gap.encoders.state import State
 from compression_gap.encoders.supervised import Supervised
-from compression_gap.measures.encoder_probe import Probing, parts_of
+from compression_gap.measures.encoder_probe import Probing
+from compression_gap.measures.split import parts_of
+from compression_gap.measures.token_probe import TokenProbing
 from compression_gap.pipeline.jobs import (
     SUMMARY,
     ActionDenoisers,
@@ -45,6 +47,8 @@ from compression_gap.training import Training
 
 HORIZON, STRIDE = 8, 4
 """Actions a chunk that bits are about, and a window at every so many steps: as in the quickstart study."""
+GRIPPER = TokenProbing(steps=300, width=32, fractions=(0.5, 1.0))
+"""How bits about gripper commands are measured, with the seeds of the denoisers and no more steps than they take."""
 RANDOM = "random_conv"
 
 
@@ -129,11 +133,13 @@ def _rungs(
     selection: Selection, suite: SuiteSpec, specs: Sequence[tuple[str, EncoderSpec]], probing: Probing
 ) -> list[Rung]:
     """The encoders and the control arms. Whatever is pretrained learns from as many further demonstrations."""
-    by_task = selection.jobs(suite, suite.build())
+    built = suite.build()
+    by_task = selection.jobs(suite, built)
     demos = tuple(job for jobs in by_task.values() for job in jobs)
     count, protocol = selection.attempts, demos[0].protocol
     parts_of(np.repeat(np.arange(len(by_task)), count))  # too few are refused before any is made
-    actions = ActionDenoisers(demos, HORIZON, STRIDE, probing)
+    gripper = GRIPPER.replace(steps=min(GRIPPER.steps, probing.steps), seeds=probing.seeds)
+    actions = ActionDenoisers(demos, HORIZON, STRIDE, probing, gripper if built.legend.gripper else None)
     blind = EncoderQuality(Blind(), None, (), actions)
 
     def rung(name: str, spec: EncoderSpec, control: str = "", *, shuffled: bool = False) -> Rung:
@@ -176,14 +182,22 @@ def _row(store: Store, rung: Rung) -> EncoderRow:
         error_degrees=_measured(pose["degrees"]),
         bits=_measured(told["bits"]),
         beyond=_measured(told["beyond"]),
+        gripper=_measured(told["gripper"]["bits"]) if "gripper" in told else None,
         sigma=told["sigma"],
         linear_bits=told["linear_bits"],
-        converged=told["converged"],
-        interface=told["interface"],
+        converged=told["converged"] and told.get("gripper", {"converged": True})["converged"],
+        interface=_interface(told),
         test_demonstrations=told["test_demonstrations"],
         test_chunks=told["test_chunks"],
         left_out=tuple(told["left_out"]),
     )
+
+
+def _interface(told: dict[str, Any]) -> str:
+    """Which way of using the features did better; "none" if they are ignored for the gripper's commands too."""
+    of_gripper = told.get("gripper", {"interface": "none"})["interface"]
+    ignored = told["interface"] == "none"
+    return f"gripper: {of_gripper}" if ignored and of_gripper != "none" else told["interface"]
 
 
 def _measured(told: dict[str, Any] | None) -> Measured | None:
@@ -197,7 +211,8 @@ def _command(selection: Selection, typed: Sequence[str]) -> str:
 
 def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
     columns = ("encoder", ">parameters", ">pictures/s", ">width", ">error mm", ">degrees", ">bits beyond", ">in all")
-    listed = plain_table(*columns, ">ms a step")
+    gripped = told[0]["gripper"] is not None
+    listed = plain_table(*columns, *([">of the gripper"] if gripped else []), ">ms a step")
     listed.columns[0].no_wrap = True
     for number, row in enumerate(told):
         if row["control"] and not told[number - 1]["control"]:
@@ -212,6 +227,7 @@ def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
             _interval(row["error_degrees"]),
             "ignored" if row["interface"] == "none" else _interval(row["beyond"]),
             _interval(row["bits"]) + ("" if row["converged"] else " !"),
+            *([_interval(row["gripper"])] if gripped else []),
             f"{1000 * row['training_step_seconds']:.1f}",
         )
     console.print(listed)
@@ -224,7 +240,7 @@ def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
         "on; 95 % for other demonstrations. A step is one of a small Diffusion on these features, 64 windows.",
     ]
     if not all(row["converged"] for row in told):
-        lines.append("! denoiser not converged: more demonstrations (--episodes) would tell more bits.")
+        lines.append("! not converged: more demonstrations (--episodes) would tell more bits.")
     if any(row["interface"] == "none" for row in told):
         lines.append("ignored: the probe did better without the features, so they are worth 0 bits to it.")
     for line in lines:

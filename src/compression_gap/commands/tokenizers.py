@@ -21,11 +21,13 @@ from compression_gap.commands import typed
 from compression_gap.commands.answer import Answer, finish, plain_table
 from compression_gap.commands.data import Selection
 from compression_gap.measures.attempts import write
+from compression_gap.measures.diffusion_rate import DiffusionCurve, least_rate
 from compression_gap.measures.rate_distortion import Spectrum, gaussian_distortion
 from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.jobs import (
     SUMMARY,
     Demonstrations,
+    DiffusionRate,
     Modelability,
     TokenBits,
     TokenizerQuality,
@@ -49,6 +51,7 @@ CURVE_BITS = np.geomspace(0.3, 3000, 300)
 # passes over the training chunks, and the most steps; short codes of few demonstrations are learned in seconds
 LEARNING = (100, Training(8000, batch=64, learning_rate=2e-3, schedule="cosine"))
 PROBING = (20, Training(1500, batch=64, learning_rate=1e-3, schedule="cosine"))
+DENOISING = (200, Training(1500, batch=256, learning_rate=3e-3))
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,12 @@ def tokenizers(
     specs: Mapping[str, TokenizerSpec | str] = named(names, shape) if names else _of_every_kind(shape)
     demos = tuple(job for some in selection.jobs(spec, suite).values() for job in some)
     plans = [_plan(name, found, shape, demos, stride, knows=bool(suite.legend.state)) for name, found in specs.items()]
-    outcome = finish([job for plan in plans for job in plan.jobs], store, workers, "cpu", quiet=quiet)
+    bound = DiffusionRate(demos, horizon, stride, _steps(_chunks(demos, stride), *DENOISING))
+    outcome = finish([bound, *(job for plan in plans for job in plan.jobs)], store, workers, "cpu", quiet=quiet)
+    curve = bound.load(store) if store.has(bound) else None
     rows = [_row(plan, store, outcome) for plan in plans]
+    for row in rows:
+        row["above_least"] = _above_least(row, curve)
     data: dict[str, Any] = {
         "suite": config.to_json(spec),
         "name": selection.suite,
@@ -105,6 +112,10 @@ def tokenizers(
         "stride": stride,
         "tokenizers": rows,
         "gaussian_curve": _curve(rows),
+        "denoiser_curve": []
+        if curve is None
+        else list(zip(curve.bits.tolist(), curve.distortion.tolist(), strict=True)),
+        "denoiser_failed": outcome.failed.get(bound),
         "failed": sum(row["failed"] is not None for row in rows),
         "seconds": round(outcome.seconds, 1),
     }
@@ -241,6 +252,16 @@ def _curve(rows: Sequence[Mapping[str, Any]]) -> list[tuple[float, float]]:
         return []
     errors = gaussian_distortion(Spectrum(np.array(variances), (), 0), CURVE_BITS).values
     return list(zip(CURVE_BITS.tolist(), errors.tolist(), strict=True))
+
+
+def _above_least(row: Mapping[str, Any], curve: DiffusionCurve | None) -> float | None:
+    """Bits of a code more than the smaller of the Gaussian's and the denoiser's bound at its error."""
+    variances = row.get("gaussian", {}).get("variances")
+    if curve is None or not variances or not row["squared_error"]:
+        return None
+    rate = min(row["code_length_bits"]["value"], row["nominal_bits"])
+    least = least_rate(Spectrum(np.array(variances), (), 0), curve, np.array([row["squared_error"]]))
+    return rate - float(least.values[0])
 
 
 def _written(store: Store, data: dict[str, Any], sheet: Sheet) -> dict[str, str]:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compression_gap.measures.early_stopping import train_and_stop
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import Loss
-from compression_gap.training import WEIGHTS, Report, Training, save_tensors, train
+from compression_gap.training import Report, Training
 
 LOWEST = -9.0
 """Log-SNR below which what is left is told by its slope: 0.002 bits for a chunk of total variance 22."""
@@ -23,7 +23,6 @@ WAVES = 8  # sines and cosines of the log-SNR that the network is shown
 SMALLEST_VARIANCE = 1e-12  # of a direction in which chunks do not vary
 VALIDATION_DRAWS = 16
 TIGHTENING = 5.0  # times the learning rate, at which the spread around the mean follows the mean
-CHOSEN = "chosen.safetensors"
 
 
 @dataclass(frozen=True)
@@ -140,27 +139,19 @@ def train_denoiser(
     Candidates are the averaged weights after none, an eighth, a quarter, a half and all of the steps. Goes on from what
     a killed call left in `folder`, and ends with the same weights to the last bit.
     """
-    if (folder / CHOSEN).exists():
-        denoiser.load_state_dict(load_file(folder / CHOSEN))
-        return denoiser.eval()
-    folder.mkdir(parents=True, exist_ok=True)
-    candidates = [{name: value.clone() for name, value in denoiser.state_dict().items()}]
-
-    def batch_at(step: int) -> Rows:
-        return rows.at(np.random.default_rng([seed, step]).integers(len(rows.chunk), size=training.batch))
-
     milestones = sorted({training.steps // part for part in (8, 4, 2)} - {0})
-    train(denoiser, batch_at, [validation], training, seed=seed, folder=folder, report=report, milestones=milestones)
-    files = [*(folder / f"weights-{step}.safetensors" for step in milestones), folder / WEIGHTS]
-    candidates += [load_file(file) for file in files]
-    losses = []
-    for candidate in candidates:
-        denoiser.load_state_dict(candidate)
-        losses.append(loss_of_many_draws(denoiser, validation))
-    denoiser.load_state_dict(candidates[int(np.argmin(losses))])
-    save_tensors(denoiser.state_dict(), folder / CHOSEN)
-    for file in files:
-        file.unlink()
+    train_and_stop(
+        denoiser,
+        rows.at,
+        len(rows.chunk),
+        validation,
+        lambda: loss_of_many_draws(denoiser, validation),
+        milestones,
+        training,
+        seed=seed,
+        folder=folder,
+        report=report,
+    )
     return denoiser
 
 

@@ -8,7 +8,7 @@ cs/0412108), as in Franzese et al. 2024 (MINDE, arXiv 2310.09031).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -53,11 +53,18 @@ class ActionBits:
     demonstration: Int[np.ndarray, " N"]
     sigma: float
     """Resolution, in units of the scaled actions, whose range is [-1, 1]."""
+    gripper: Float[np.ndarray, "seeds N"] | None = None
+    """Bits about gripper commands, where these are measured: the others are then what is told beyond them."""
+
+    @property
+    def whole(self) -> Float[np.ndarray, "seeds N"]:
+        """The recalibrated estimate, and the bits about gripper commands."""
+        return self.recalibrated if self.gripper is None else self.recalibrated + self.gripper
 
     @property
     def bits(self) -> ClusterMean:
-        """The recalibrated estimate."""
-        return cluster_mean(self.recalibrated, self.demonstration)
+        """Of the whole."""
+        return cluster_mean(self.whole, self.demonstration)
 
     @property
     def converged(self) -> bool:
@@ -71,11 +78,13 @@ class ActionBits:
         Raises ValueError if they are not of the same chunks at the same sigma, with as many probe seeds.
         """
         same = np.array_equal(self.demonstration, other.demonstration) and self.sigma == other.sigma
+        same = same and (self.gripper is None) == (other.gripper is None)
         if not same or self.recalibrated.shape != other.recalibrated.shape:
             raise ValueError(
-                "bits can be compared only on the same chunks, at the same sigma, with as many probe seeds"
+                "bits can be compared only on the same chunks, at the same sigma, with as many probe seeds, and both "
+                "with the grippers or without"
             )
-        return cluster_mean(self.recalibrated - other.recalibrated, self.demonstration)
+        return cluster_mean(self.whole - other.whole, self.demonstration)
 
 
 @torch.no_grad()
@@ -86,19 +95,23 @@ def noise_errors(unconditional: Denoiser, told_nothing: Rows, conditional: Denoi
     """
     if unconditional.high != conditional.high:
         raise ValueError("the two denoisers were trained for different sigmas")
-    chunk = told.chunk
-    grid = torch.linspace(conditional.low, conditional.high, POINTS)
     columns: list[list[Tensor]] = [[], [], []]
-    for number, level in enumerate(grid.tolist()):
-        generator = torch.Generator().manual_seed(seed_of("noise in chunks", number))
-        noise = torch.randn(chunk.shape, generator=generator).to(chunk.device)
-        log_snr = torch.full((len(chunk),), level, device=chunk.device)
-        noisy = noised(chunk, noise, log_snr)
+    for noise, noisy, log_snr in _in_noise(conditional, told):
         without, with_ = unconditional(noisy, log_snr, told_nothing), conditional(noisy, log_snr, told)
         for column, error in zip(columns, (noise - without, noise - with_, without - with_), strict=True):
             column.append(error.double().square().sum(dim=1))
     u, c, p = (torch.stack(column, dim=1).cpu().numpy() for column in columns)
-    return Errors(u, c, p, grid.double().numpy())
+    return Errors(u, c, p, _grid(conditional).double().numpy())
+
+
+@torch.no_grad()
+def own_errors(denoiser: Denoiser, rows: Rows) -> tuple[Float[np.ndarray, "N G"], Float[np.ndarray, " G"]]:
+    """Squared errors of one denoiser, in the noise of `noise_errors`, and the log-SNRs."""
+    errors = [
+        (noise - denoiser(noisy, log_snr, rows)).double().square().sum(dim=1)
+        for noise, noisy, log_snr in _in_noise(denoiser, rows)
+    ]
+    return torch.stack(errors, dim=1).cpu().numpy(), _grid(denoiser).double().numpy()
 
 
 def action_bits(errors: Sequence[Errors], demonstration: Int[np.ndarray, " N"], sigma: float) -> ActionBits:
@@ -126,3 +139,17 @@ def _estimates(errors: Errors, demonstration: Int[np.ndarray, " N"]) -> tuple[np
 def _integral(gap: Float[np.ndarray, "N G"], log_snr: Float[np.ndarray, " G"]) -> Float[np.ndarray, " N"]:
     """In bits; below the grid the gap is proportional to the SNR, so what lies there is the gap at its lower end."""
     return (np.trapezoid(gap, log_snr, axis=1) + gap[:, 0]) / (2 * math.log(2))
+
+
+def _grid(denoiser: Denoiser) -> Float[Tensor, " G"]:
+    return torch.linspace(denoiser.low, denoiser.high, POINTS)
+
+
+def _in_noise(denoiser: Denoiser, rows: Rows) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Noise, noisy chunks and log-SNRs, level by level."""
+    chunk = rows.chunk
+    for number, level in enumerate(_grid(denoiser).tolist()):
+        generator = torch.Generator().manual_seed(seed_of("noise in chunks", number))
+        noise = torch.randn(chunk.shape, generator=generator).to(chunk.device)
+        log_snr = torch.full((len(chunk),), level, device=chunk.device)
+        yield noise, noised(chunk, noise, log_snr), log_snr

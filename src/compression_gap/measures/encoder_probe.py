@@ -17,18 +17,16 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from compression_gap.data.normalise import Standardise
 from compression_gap.measures.denoiser import Denoiser, Rows, loss_of_many_draws, train_denoiser
 from compression_gap.measures.denoising import ActionBits, action_bits, noise_errors
 from compression_gap.measures.ridge import fit_ridge
+from compression_gap.measures.split import TEST, TRAIN, VALIDATION
+from compression_gap.measures.token_probe import Codes, in_digits
 from compression_gap.seeds import seed_of
 from compression_gap.training import Report, Training
-
-TRAIN, VALIDATION, TEST = 0, 1, 2
-EVERY = 7  # of seven demonstrations of a task five are for training, one is for validation and one for testing
-FEWEST = 8
-"""Test demonstrations, and validation demonstrations, below which no interval is worth printing."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +73,17 @@ class ProbeData:
     demonstration: Int[Tensor, " N"]
     part: Int[Tensor, " N"]
     """TRAIN, VALIDATION or TEST."""
+    gripper: Codes | None = None
+    """Gripper commands, which are measured by themselves (`gripper_probe`): whoever finds the chunk is told them."""
+
+    @property
+    def commands(self) -> Float[Tensor, "N G"]:
+        """Which gripper command is given at each step, as zeros and ones; empty without grippers."""
+        if self.gripper is None:
+            return self.chunk[:, :0]
+        digit = in_digits(self.gripper.ids, self.gripper.levels)  # [N, T, J]
+        columns = [functional.one_hot(digit[:, :, j], n)[..., 1:] for j, n in enumerate(self.gripper.levels)]
+        return torch.cat(columns, dim=2).flatten(1).float()
 
     def rows(self, part: int) -> Int[Tensor, " M"]:
         """Row numbers of a part."""
@@ -97,24 +106,6 @@ class Quality:
     """Linearly read from the features, in the suite's units."""
 
 
-def parts_of(task: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:
-    """The part of each demonstration, the same for all encoders: by its number within its task.
-
-    Raises ValueError if there are too few.
-    """
-    rank = np.empty_like(task)
-    for one in np.unique(task):
-        rank[task == one] = np.arange((task == one).sum())
-    part = np.maximum(rank % EVERY - (EVERY - 3), TRAIN)
-    fewest = min((part == VALIDATION).sum(), (part == TEST).sum())
-    if fewest < FEWEST:
-        raise ValueError(
-            f"bits need at least {FEWEST} demonstrations to test on, got {fewest} of {len(task)}: "
-            f"of each task every {EVERY}th is kept for that, so make more (--episodes)"
-        )
-    return part
-
-
 def untrained(values: int, context: int, probing: Probing, seed: int, haste: float = 0.0) -> Denoiser:
     """A denoiser whose weights follow from the seed."""
     torch.manual_seed(seed_of(seed, "denoiser"))
@@ -122,7 +113,10 @@ def untrained(values: int, context: int, probing: Probing, seed: int, haste: flo
 
 
 def told_nothing(data: ProbeData) -> Rows:
-    """Chunks for the denoiser that knows nothing but what chunks are like."""
+    """Chunks for the denoiser that knows only what chunks are like, and the gripper commands if there are any."""
+    if data.gripper is not None:
+        commands = standardised(data.commands, None, data)
+        return Rows(data.chunk, linearly(commands, data.chunk, data), commands)
     mean = data.chunk[data.rows(TRAIN)].mean(dim=0).expand_as(data.chunk)
     return Rows(data.chunk, mean, torch.zeros(len(data.chunk), 1, device=data.chunk.device))
 
@@ -154,10 +148,15 @@ def probe(
     killed call goes on from there. Raises ValueError if rows do not match or numbers are not finite.
     """
     check(features, data)
-    train, validation, test = (data.rows(part) for part in (TRAIN, VALIDATION, TEST))
-    inputs = torch.cat([_standardised(features, units, train), _standardised(data.known, None, train)], dim=1)
+    validation, test = (data.rows(part) for part in (VALIDATION, TEST))
+    inputs = inputs_of(features, units, data)
     chunk, state = _readout(inputs, data)
-    read = torch.cat([_standardised(part, None, train) for part in (chunk, state, data.known)], dim=1)
+    given = [data.known]
+    if data.gripper is not None:
+        given.append(data.commands)
+        inputs = torch.cat([inputs, standardised(data.commands, None, data)], dim=1)
+        chunk = linearly(inputs, data.chunk, data)
+    read = torch.cat([standardised(part, None, data) for part in (chunk, state, *given)], dim=1)
     shown = {"readout": Rows(data.chunk, chunk, read), "features": Rows(data.chunk, chunk, inputs)}
     ways = {f"{name}, haste {haste:g}": (rows, haste) for name, rows in shown.items() for haste in probing.hastes}
     denoisers: dict[str, list[Denoiser]] = {way: [] for way in ways}
@@ -181,7 +180,7 @@ def probe(
         for without, one in zip(unconditional, denoisers[best], strict=True)
     ]
     actions = action_bits(errors, data.demonstration[test].cpu().numpy(), probing.sigma)
-    linear_bits = _linear_bits(data.chunk, chunk, train, test, probing.sigma)
+    linear_bits = _linear_bits(nothing, chunk, data, probing.sigma)
     return Quality(actions, best, validation_bits, linear_bits, state[test])
 
 
@@ -198,32 +197,40 @@ def check(features: Float[Tensor, "M F"], data: ProbeData) -> None:
             )
 
 
-def _standardised(
-    values: Float[Tensor, "N W"], units: Sequence[float] | None, train: Int[Tensor, " M"]
-) -> Float[Tensor, "N W"]:
+def inputs_of(features: Float[Tensor, "N F"], units: Sequence[float] | None, data: ProbeData) -> Float[Tensor, "N I"]:
+    """Features beside what is known without them, standardised on training demonstrations."""
+    return torch.cat([standardised(features, units, data), standardised(data.known, None, data)], dim=1)
+
+
+def standardised(values: Float[Tensor, "N W"], units: Sequence[float] | None, data: ProbeData) -> Float[Tensor, "N W"]:
+    """To zero mean and unit variance on training demonstrations."""
     scale = Standardise(values.shape[1], units).to(values.device)
-    scale.fit(values[train].float())
+    scale.fit(values[data.rows(TRAIN)].float())
     return scale(values.float())
 
 
-def _readout(inputs: Float[Tensor, "N F"], data: ProbeData) -> tuple[Float[Tensor, "N A"], Float[Tensor, "N S"]]:
-    """Chunk and state read linearly: on training rows by fits to other demonstrations."""
-    train, values = data.rows(TRAIN), data.chunk.shape[1]
-    scale = Standardise(data.state.shape[1]).to(inputs.device)
-    scale.fit(data.state[train])
-    targets = torch.cat([data.chunk, scale(data.state)], dim=1)
+def linearly(inputs: Float[Tensor, "N I"], targets: Float[Tensor, "N Y"], data: ProbeData) -> Float[Tensor, "N Y"]:
+    """Targets read linearly: on training rows by fits to other demonstrations."""
+    train = data.rows(TRAIN)
     readout = fit_ridge(inputs[train], targets[train], data.demonstration[train])
     read = readout(inputs)
     read[train] = readout.unseen
+    return read
+
+
+def _readout(inputs: Float[Tensor, "N F"], data: ProbeData) -> tuple[Float[Tensor, "N A"], Float[Tensor, "N S"]]:
+    """Chunk and state read linearly."""
+    values, scale = data.chunk.shape[1], Standardise(data.state.shape[1]).to(inputs.device)
+    scale.fit(data.state[data.rows(TRAIN)])
+    read = linearly(inputs, torch.cat([data.chunk, scale(data.state)], dim=1), data)
     return read[:, :values], read[:, values:] * scale.std + scale.mean
 
 
-def _linear_bits(
-    chunk: Float[Tensor, "N A"], mean: Float[Tensor, "N A"], train: Tensor, test: Tensor, sigma: float
-) -> float:
+def _linear_bits(nothing: Rows, mean: Float[Tensor, "N A"], data: ProbeData, sigma: float) -> float:
     """Sum of 1/2 log2 of total over remaining variance along the principal directions of chunks, at the resolution."""
-    centred = (chunk - chunk[train].mean(dim=0)).double()
+    train, test = data.rows(TRAIN), data.rows(TEST)
+    centred = (data.chunk - nothing.mean).double()
     _, directions = torch.linalg.eigh(centred[train].T @ centred[train])
     total = (centred[test] @ directions).square().mean(dim=0)
-    left = ((chunk - mean)[test].double() @ directions).square().mean(dim=0)
+    left = ((data.chunk - mean)[test].double() @ directions).square().mean(dim=0)
     return float(0.5 * torch.log2((total + sigma**2) / (left + sigma**2)).clamp(min=0).sum())

@@ -1,10 +1,12 @@
-"""Which demonstrations measure, which choose when to stop, and which are learned from."""
+"""Which demonstrations probes learn from, stop by and are tested on: the same for everything that is compared."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
@@ -12,20 +14,42 @@ from torch import Tensor
 from compression_gap.seeds import seed_of
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
-EVERY = 7  # of seven demonstrations five are for training, one is for validation and one for testing
+EVERY = 7  # of seven demonstrations of a task five are for training, one is for validation and one for testing
+
+
+def parts_of(task: Int[np.ndarray, " E"], fewest: int = 8) -> Int[np.ndarray, " E"]:
+    """TRAIN, VALIDATION or TEST for each demonstration: by its number within its task.
+
+    Raises ValueError if there are fewer than `fewest` to validate or to test on; below 8, no interval is worth
+    printing.
+    """
+    rank = np.empty_like(task)
+    for one in np.unique(task):
+        rank[task == one] = np.arange((task == one).sum())
+    part = np.maximum(rank % EVERY - (EVERY - 3), TRAIN)
+    found = min((part == VALIDATION).sum(), (part == TEST).sum())
+    if found < fewest:
+        raise ValueError(
+            f"bits need at least {fewest} demonstrations to test on, got {found} of {len(task)}: "
+            f"of each task every {EVERY}th is kept for that, so make more (--episodes)"
+        )
+    return part
 
 
 @dataclass(frozen=True)
 class Split:
-    """Chunks by demonstration: the same for everything that is compared."""
+    """Chunks by demonstration."""
 
     demonstration: Int[Tensor, " N"]
+    task: Int[Tensor, " N"] | None = None
+    """Of every chunk: demonstrations are divided task by task. None: they are all of one."""
 
-    @property
+    @cached_property
     def part(self) -> Int[Tensor, " N"]:
-        """TRAIN, VALIDATION or TEST of every chunk: by the rank of its demonstration."""
-        _, rank = torch.unique(self.demonstration, return_inverse=True)
-        return (rank % EVERY - (EVERY - 3)).clamp(min=TRAIN)
+        """TRAIN, VALIDATION or TEST of every chunk: by the number of its demonstration within its task."""
+        names, first, place = np.unique(self.demonstration.cpu().numpy(), return_index=True, return_inverse=True)
+        task = np.zeros(len(names), np.int64) if self.task is None else self.task.cpu().numpy()[first]
+        return torch.from_numpy(parts_of(task, fewest=0)[place]).to(self.demonstration.device)
 
     @property
     def fewest(self) -> int:
@@ -35,7 +59,9 @@ class Split:
     def rows(self, part: int, fraction: float = 1.0) -> Int[Tensor, " M"]:
         """Row numbers of a part; of its demonstrations only a fraction, which a larger fraction contains."""
         rows = torch.nonzero(self.part == part).flatten()
-        names = torch.unique(self.demonstration[rows]).tolist()
-        order = sorted(names, key=lambda name: seed_of("learning curve", name))
-        kept = torch.tensor(order[: math.ceil(fraction * len(order))], device=rows.device)
-        return rows[torch.isin(self.demonstration[rows], kept)]
+        task = torch.zeros_like(rows) if self.task is None else self.task[rows]
+        kept: list[int] = []
+        for one in torch.unique(task).tolist():
+            names = torch.unique(self.demonstration[rows[task == one]]).tolist()
+            kept += sorted(names, key=lambda name: seed_of("learning curve", name))[: math.ceil(fraction * len(names))]
+        return rows[torch.isin(self.demonstration[rows], torch.tensor(kept, device=rows.device))]

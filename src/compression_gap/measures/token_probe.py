@@ -8,28 +8,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from compression_gap.measures.code_lengths import CodeLengths
+from compression_gap.measures.early_stopping import train_and_stop
 from compression_gap.measures.split import EVERY, TEST, TRAIN, VALIDATION, Split
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import Loss
-from compression_gap.training import WEIGHTS, Report, Training, save_tensors, train
+from compression_gap.training import Report, Training
 from compression_gap.transformer import Transformer, causal_mask
 
 FRACTIONS = (0.25, 0.5, 1.0)
 """Of the training demonstrations, for the learning curve."""
 PADDING = -1
 CANDIDATES = 8  # evenly spaced moments of training, among which validation demonstrations choose
-CHOSEN = "chosen.safetensors"
 ROWS = 512  # evaluated at once
 
 
@@ -73,6 +73,8 @@ class Codes:
     vocab_size: int
     digits: tuple[int, ...] | None
     """As `Tokenizer.digits`; None: an id is told at once."""
+    task: Int[Tensor, " N"] | None = None
+    """Of every chunk: demonstrations are divided task by task. None: they are all of one."""
 
     def __post_init__(self) -> None:
         if self.ids.numel() == 0:
@@ -87,11 +89,11 @@ class Codes:
                 f"digits: expected all {self.vocab_size} ids of codes of one length as digits, got {self.digits}"
                 f"{' and codes that end early' if self.varies else ''}; give None to tell ids at once"
             )
-        if Split(self.demonstration).fewest == 0:
+        if self.split.fewest == 0:
             count = len(torch.unique(self.demonstration))
             raise ValueError(
-                f"demonstration: code lengths on held-out chunks need demonstrations to train on, to stop by and to "
-                f"test on, at least {EVERY}; got {count}"
+                f"demonstration: code lengths on held-out chunks need demonstrations of a task to train on, to stop by "
+                f"and to test on, at least {EVERY}; got {count} of all tasks"
             )
 
     @property
@@ -99,10 +101,15 @@ class Codes:
         """Whether some code ends early."""
         return bool(((self.ids < 0) | (self.ids >= self.vocab_size)).any())
 
+    @cached_property
+    def split(self) -> Split:
+        """Which of them are for what."""
+        return Split(self.demonstration, self.task)
+
     @property
     def part(self) -> Int[Tensor, " N"]:
-        """TRAIN, VALIDATION or TEST of every chunk: by the rank of its demonstration."""
-        return Split(self.demonstration).part
+        """TRAIN, VALIDATION or TEST of every chunk: by the number of its demonstration within its task."""
+        return self.split.part
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -111,7 +118,7 @@ class Codes:
 
     def rows(self, part: int, fraction: float = 1.0) -> Int[Tensor, " M"]:
         """Row numbers of a part; of its demonstrations only a fraction, which a larger fraction contains."""
-        return Split(self.demonstration).rows(part, fraction)
+        return self.split.rows(part, fraction)
 
 
 @dataclass(frozen=True)
@@ -208,13 +215,19 @@ def in_digits(ids: Int[Tensor, "N L"], levels: tuple[int, ...]) -> Int[Tensor, "
 
 
 def probe_tokens(
-    codes: Codes, features: Float[Tensor, "N F"] | None, probing: TokenProbing, folder: Path, report: Report
+    codes: Codes,
+    features: Float[Tensor, "N F"] | None,
+    probing: TokenProbing,
+    folder: Path,
+    report: Report,
+    part: int = TEST,
 ) -> CodeLengths:
     """Trains probes for every fraction and seed and measures the codes of the test demonstrations with them.
 
     `features` None: the probe knows nothing but the earlier tokens. They are standardised on training demonstrations;
     give wide features as a linear readout, which is the same for all encoders. What is trained is kept in `folder`, so
-    that a killed call goes on from there. Raises ValueError if features do not match the codes or are not finite.
+    that a killed call goes on from there. Those who choose between features look at those of the VALIDATION `part`.
+    Raises ValueError if features do not match the codes or are not finite.
     """
     if features is None:
         features = torch.zeros(len(codes.ids), 1, device=codes.ids.device)
@@ -230,14 +243,14 @@ def probe_tokens(
     bits = []
     for number, (fraction, seed) in enumerate(runs):
 
-        def along(part: float, text: str, number: int = number) -> None:
-            report((number + part) / len(runs), text)
+        def along(done: float, text: str, number: int = number) -> None:
+            report((number + done) / len(runs), text)
 
         own = folder / f"{fraction:g}-{seed}"
         probe = _trained(codes, told, fraction, probing, seed=seed, folder=own, report=along)
-        bits.append(probe.bits(told.at(codes.rows(TEST))).cpu().numpy())
+        bits.append(probe.bits(told.at(codes.rows(part))).cpu().numpy())
     shape = (len(probing.fractions), len(probing.seeds))
-    tested = codes.demonstration[codes.rows(TEST)].cpu().numpy()
+    tested = codes.demonstration[codes.rows(part)].cpu().numpy()
     return CodeLengths(probing.fractions, np.stack(bits).reshape(*shape, *bits[0].shape), tested)
 
 
@@ -249,28 +262,17 @@ def _trained(
     validation = told.at(codes.rows(VALIDATION))
     torch.manual_seed(seed_of(seed, "token probe"))
     probe = TokenProbe(codes.levels, codes.ids.shape[1], told.features.shape[1], probing).to(told.features.device)
-    if (folder / CHOSEN).exists():
-        probe.load_state_dict(load_file(folder / CHOSEN))
-        return probe.eval()
     probe.fit(told.digit[train_rows])
-    folder.mkdir(parents=True, exist_ok=True)
-    candidates = [{name: value.clone() for name, value in probe.state_dict().items()}]
-
-    def batch_at(step: int) -> Told:
-        draws = np.random.default_rng([seed, step]).integers(len(train_rows), size=probing.batch)
-        return told.at(train_rows[draws])
-
-    milestones = sorted({probing.steps * k // CANDIDATES for k in range(1, CANDIDATES)} - {0})
-    watched = validation.at(torch.arange(min(ROWS, len(validation.digit))))
-    train(probe, batch_at, [watched], probing, seed=seed, folder=folder, report=report, milestones=milestones)
-    files = [*(folder / f"weights-{step}.safetensors" for step in milestones), folder / WEIGHTS]
-    candidates += [load_file(file) for file in files]
-    lengths = []
-    for candidate in candidates:
-        probe.load_state_dict(candidate)
-        lengths.append(float(probe.bits(validation).sum(dim=1).mean()))
-    probe.load_state_dict(candidates[int(np.argmin(lengths))])
-    save_tensors(probe.state_dict(), folder / CHOSEN)
-    for file in files:
-        file.unlink()
-    return probe.eval()
+    train_and_stop(
+        probe,
+        lambda draws: told.at(train_rows[draws]),
+        len(train_rows),
+        validation.at(torch.arange(min(ROWS, len(validation.digit)))),
+        lambda: float(probe.bits(validation).sum(dim=1).mean()),
+        sorted({probing.steps * k // CANDIDATES for k in range(1, CANDIDATES)} - {0}),
+        probing,
+        seed=seed,
+        folder=folder,
+        report=report,
+    )
+    return probe

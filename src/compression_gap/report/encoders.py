@@ -38,6 +38,8 @@ class EncoderRow:
     """About the next chunk, with proprioception and task."""
     beyond: Measured | None
     """Bits more than proprioception and task tell; None for the arm that has only these."""
+    gripper: Measured | None
+    """Of these, bits about gripper commands; None where there are none."""
     sigma: float
     linear_bits: float
     converged: bool
@@ -83,7 +85,7 @@ def figure(rows: Sequence[EncoderRow]) -> Markup:
         low, high = _ends(error)
         panel.line([(low, bits.value), (high, bits.value)], f"{style} thin")
         panel.whisker(error.value, *_ends(bits), style)
-        unsure = "" if row.converged else ", denoiser not converged"
+        unsure = "" if row.converged else ", not converged"
         tip = f"{row.name}: {_plain(bits.value)} bits, {_plain(error.value)} mm{unsure}"
         panel.mark((error.value, bits.value), shape, style, tip)
     for left, baseline, name in _labels(

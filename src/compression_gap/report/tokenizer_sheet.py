@@ -19,7 +19,9 @@ CAPTION = (
     "mark stands at the code length, the bar at the nominal bits, hollow marks at the first 1, 2, ... of the tokens of "
     "ordered codes. The curve is what a Gaussian with the training chunks' covariance needs: no source of that "
     "covariance needs more, so a code that lies above it spends more than it must, and one for actions that are not "
-    "Gaussian may lie below. The covariance is of a sample, so the curve is an estimate. "
+    "Gaussian may lie below. The covariance is of a sample, so the curve is an estimate. The broken curve is what a "
+    "denoiser needs that has learnt what these chunks are like; the best code needs no more than that either. It ends "
+    "at the finest noise that the denoiser knows. "
 )
 NONE = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -42,7 +44,8 @@ NOTES = (
         "Above Gaussian",
         "are the smaller of code length and nominal bits, less the bits that the Gaussian needs for the same squared "
         "error; and the squared error over the one that the Gaussian has at the same bits. Estimates: the code length "
-        "is an upper bound, and the covariance is one of a sample.",
+        "is an upper bound, and the covariance is one of a sample. Above the least bound: the same, beside the smaller "
+        "of the Gaussian's bits and those of a denoiser, both of which bound what the best code needs from above.",
     ),
     (
         "Not written or read",
@@ -77,6 +80,7 @@ def table(rows: Sequence[Row]) -> tuple[Line, ...]:
         ("error", "gripper wrong, %", lambda row: _percent(row["gripper"], 2)),
         ("bound", "bits above Gaussian", lambda row: _plain(row["excess"]["bits"], signed=True)),
         ("bound", "dB above Gaussian", lambda row: _plain(row["excess"]["decibels"], 1, signed=True)),
+        ("bound", "bits above the least bound", lambda row: _plain(row["above_least"], signed=True)),
         ("wrong", "not written or read", lambda row: f"{_lost(row)} of {row['chunks']}"),
         ("wrong", "replaced: unreadable, %", lambda row: _percent(row["undecodable"]["substituted"])),
         ("wrong", "dropped: unreadable, %", lambda row: _percent(row["undecodable"]["dropped"])),
@@ -99,8 +103,10 @@ def sheet(data: Mapping[str, Any], command: str) -> Sheet:
     """The page of one run, which `command` makes again."""
     rows = data["tokenizers"]
     measured = [row for row in rows if "nominal_bits" in row]
-    drawn, keys, caption = _figure(measured, data["gaussian_curve"])
+    drawn, keys, caption = _figure(measured, data["gaussian_curve"], data["denoiser_curve"])
     failures = [(row["name"], reason) for row in rows for reason in (row["failed"], row.get("failure")) if reason]
+    if data["denoiser_failed"]:
+        failures.append(("the denoiser's bound", data["denoiser_failed"]))
     return Sheet(
         title=f"Action tokenizers on {data['name']}",
         kicker="tokenizers",
@@ -144,10 +150,13 @@ def bound_words(rows: Sequence[Row]) -> str:
     return text + "Grippers are left out of both; their bits are part of every code's."
 
 
-def _figure(rows: Sequence[Row], curve: Sequence[Point]) -> tuple[Markup | None, Markup, str]:
-    """Error against bits with the Gaussian's curve, its keys and its caption; no figure without a curve.
+def _figure(
+    rows: Sequence[Row], curve: Sequence[Point], denoiser: Sequence[Point]
+) -> tuple[Markup | None, Markup, str]:
+    """Error against bits with the Gaussian's curve and the denoiser's, its keys and its caption; no figure without the
+    first.
 
-    `curve` has bits and squared errors.
+    The curves have bits and squared errors.
     """
     shown = [row for row in rows if row["squared_error"] > 0 and row["code_length_bits"]["value"] > 0]
     if not shown or not curve:
@@ -160,9 +169,16 @@ def _figure(rows: Sequence[Row], curve: Sequence[Point]) -> tuple[Markup | None,
     x = logarithmic(max(min(bits), 0.5) / 1.3, max(bits) * 1.3, label="bits a chunk")
     y = logarithmic(min(errors) / percent / 3, max(120.0, max(errors) / percent * 1.2), label=Y_LABEL)
     panel = Panel(720, 440, x, y, left=58)
-    inside = [(bits, error / percent) for bits, error in curve if x.low <= bits <= x.high and error / percent >= y.low]
-    panel.line(inside, "plain")
-    keys = [("the Gaussian with the chunks' covariance", "", "plain")]
+    keys: list[tuple[str, str, str]] = []
+    for name, points, style in (
+        ("the Gaussian with the chunks' covariance", curve, "plain"),
+        ("a denoiser", denoiser, "plain dash1"),
+    ):
+        shares = [(bits, error / percent) for bits, error in points]
+        inside = [(bits, error) for bits, error in shares if x.low <= bits <= x.high and y.low <= error <= y.high]
+        if inside:
+            panel.line(inside, style)
+            keys.append((name, "", style))
     said = []
     for number, row in enumerate(shown):
         style, shape = f"s{number % COLOURS}", SHAPES[number % 4]

@@ -63,14 +63,17 @@ def retrain_heads(
     training: HeadTraining,
     folder: Path,
     report: Report,
+    *,
+    task: Int[Tensor, " N"] | None = None,
 ) -> Executed:
     """Trains a head for every fraction and seed, and executes it on the test demonstrations.
 
-    `chunks` are scaled as the policy's own; `code` None: the head is a regression. What is trained is kept in `folder`,
+    `chunks` are scaled as the policy's own; `code` None: the head is a regression. Demonstrations are divided `task` by
+    task, if there are several, as for the probes. What is trained is kept in `folder`,
     so that a killed call goes on from there; a call that was finished returns what is there. Raises ValueError if rows
     do not match, numbers are not finite, or there are too few demonstrations to split.
     """
-    split = Split(demonstration)
+    split = Split(demonstration, task)
     _check(features, chunks, code, split)
     rows = evenly(split.rows(TEST), training.judged)
     tested = (rows.cpu().numpy(), demonstration[rows].cpu().numpy())

@@ -7,6 +7,7 @@ Demonstrations -> Drawings -> TrainedEncoder -> PoseError
 
 Demonstrations (-> TrainedTokenizer) -> ChunkNoise -> NoiseDistortion, NoisyReplay.
 
+Demonstrations -> DiffusionRate, on whose plane tokenizers stand.
 Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too where the encoder sees.
 
 FileDataset or SuiteDataset -> ActionLedger
@@ -16,12 +17,14 @@ FileDataset or SuiteDataset -> ActionLedger
 Recording -> RecordedDemonstrations take the place of Demonstrations where people's are imitated; LiberoHdf5 exports.
 """
 
+from compression_gap.pipeline.jobs.action_denoisers import ActionDenoisers
 from compression_gap.pipeline.jobs.action_ledger import ActionLedger
 from compression_gap.pipeline.jobs.agent import TrainedAgent
 from compression_gap.pipeline.jobs.audit_denoising import ArmBits, AuditDenoisers
 from compression_gap.pipeline.jobs.audit_heads import AuditHead
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.jobs.dataset import FileDataset, SuiteDataset
+from compression_gap.pipeline.jobs.diffusion_rate import DiffusionRate
 from compression_gap.pipeline.jobs.distortion import (
     ChunkNoise,
     CodeDistortion,
@@ -31,7 +34,7 @@ from compression_gap.pipeline.jobs.distortion import (
 )
 from compression_gap.pipeline.jobs.encoder import Features, PoseError, TrainedEncoder
 from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
-from compression_gap.pipeline.jobs.quality import ActionDenoisers, EncoderQuality
+from compression_gap.pipeline.jobs.quality import EncoderQuality
 from compression_gap.pipeline.jobs.recording import LiberoHdf5, RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
 from compression_gap.pipeline.jobs.tokenizer_audit import AuditTokenizer, CodeAudit
@@ -50,6 +53,7 @@ __all__ = [
     "CodeAudit",
     "CodeDistortion",
     "Demonstrations",
+    "DiffusionRate",
     "Drawings",
     "EncoderQuality",
     "Evaluation",

@@ -18,117 +18,30 @@ from torch import Tensor
 from compression_gap.data.demos import Demos
 from compression_gap.data.features import to_tensor
 from compression_gap.data.rows import Rows
-from compression_gap.data.windows import chunks_from, window_frames
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.measures.clusters import cluster_mean
-from compression_gap.measures.denoiser import Denoiser
 from compression_gap.measures.denoising import ActionBits
 from compression_gap.measures.encoder_probe import (
-    TEST,
-    TRAIN,
     ProbeData,
-    Probing,
     Quality,
-    fit,
-    parts_of,
     probe,
-    told_nothing,
-    untrained,
+)
+from compression_gap.measures.gripper_probe import (
+    GripperQuality,
+    probe_gripper,
 )
 from compression_gap.measures.pose_error import pose_errors, task_error
+from compression_gap.measures.split import TEST
 from compression_gap.pipeline.job import Context, Cost, Job
-from compression_gap.pipeline.jobs.data import PIECES, SUMMARY, Demonstrations, drawn_frames, read_demos, suite_of
+from compression_gap.pipeline.jobs.action_denoisers import SECONDS_A_ROW, ActionDenoisers
+from compression_gap.pipeline.jobs.data import PIECES, SUMMARY, drawn_frames, read_demos, suite_of
 from compression_gap.pipeline.jobs.encoder import Features, TrainedEncoder, encoder_of
-from compression_gap.scaling import ActionScaling
 from compression_gap.seeds import seed_of
 from compression_gap.store import Store, write_json
 from compression_gap.suites.base import Suite
 from compression_gap.training import save_tensors
 
 BITS = "bits.safetensors"
-SECONDS_A_ROW = 3e-5  # of a training batch
-
-
-@dataclass(frozen=True)
-class ActionDenoisers(Job, kind="action_denoisers", version=1):
-    """Denoisers that know what chunks are like and nothing of what is seen: one a probe seed, shared by all encoders.
-    Writes their weights and summary.json, which says what of an action is measured."""
-
-    resumable: ClassVar[bool] = True
-    demonstrations: tuple[Demonstrations, ...]
-    horizon: int
-    """Actions a chunk (T)."""
-    stride: int
-    """A window at every so many steps."""
-    probing: Probing
-
-    @property
-    def title(self) -> str:
-        return "denoisers of actions alone"
-
-    def cost(self) -> Cost:
-        return Cost(2 + len(self.probing.seeds) * self.probing.steps * self.probing.batch * SECONDS_A_ROW, gpus=1)
-
-    def run(self, context: Context) -> None:
-        suite = suite_of(self.demonstrations).build()
-        demos = read_demos(context.store, self.demonstrations)
-        data, left_out = self.measured(demos, suite, history=1, device=context.device)
-        pieces, seeds = context.folder / PIECES, self.probing.seeds
-        for number, seed in enumerate(seeds):
-
-            def report(fraction: float, text: str, number: int = number) -> None:
-                context.report((number + fraction) / len(seeds), text)
-
-            denoiser = fit(told_nothing(data), data, self.probing, seed, pieces / str(seed), report)
-            save_tensors(denoiser.state_dict(), context.folder / _weights(seed))
-        values, train = data.chunk.shape[1], len(data.rows(TRAIN))
-        write_json(context.folder / SUMMARY, {"values": values, "train_chunks": train, "left_out": left_out})
-        shutil.rmtree(pieces)
-
-    def load(self, store: Store) -> list[Denoiser]:
-        """The denoisers, one a seed."""
-        denoisers = []
-        for seed in self.probing.seeds:
-            weights = load_file(store.folder(self) / _weights(seed))
-            denoiser = untrained(len(weights["scale"]), 1, self.probing, seed)
-            denoiser.load_state_dict(weights)
-            denoisers.append(denoiser.eval())
-        return denoisers
-
-    def measured(self, demos: Demos, suite: Suite, *, history: int, device: str) -> tuple[ProbeData, list[str]]:
-        """The windows, and the names of the action values that are left out: grippers, whose commands are not
-        continuous, and what never changes.
-
-        Raises ValueError if there are too few demonstrations, or nothing changes.
-        """
-        legend = suite.legend
-        every = np.arange(demos.episodes.height)
-        part = parts_of(demos.episodes["task"].to_numpy())
-        seen = self.windows(demos, history)
-        episode = np.searchsorted(demos.episodes["start"].to_numpy(), seen[:, -1], side="right") - 1
-        chunks = torch.from_numpy(chunks_from(demos, every, self.horizon, self.stride, legend.gripper))
-        of_window = torch.from_numpy(part[episode])
-        scaling = ActionScaling(len(legend.action))
-        scaling.fit(chunks[of_window == TRAIN])
-        kept = [d for d in range(len(legend.action)) if d not in legend.gripper and scaling.half_range[d] > 0]
-        if not kept:
-            raise ValueError(
-                "no action value but grippers changes in the demonstrations, so there is nothing to measure"
-            )
-        told = torch.nn.functional.one_hot(torch.from_numpy(demos.task[seen[:, -1]]), len(suite.tasks))
-        felt = torch.from_numpy(np.asarray(demos.proprioception[seen], dtype=np.float32)).flatten(1)
-        data = ProbeData(
-            chunk=scaling(chunks)[..., kept].flatten(1).to(device),
-            state=torch.from_numpy(np.asarray(demos.state[seen[:, -1]])).to(device),
-            known=torch.cat([felt, told.float()], dim=1).to(device),
-            demonstration=torch.from_numpy(episode).to(device),
-            part=of_window.to(device),
-        )
-        return data, [name for d, name in enumerate(legend.action) if d not in kept]
-
-    def windows(self, demos: Demos, history: int) -> Int[np.ndarray, "N H"]:
-        """Frame numbers of every window of all demonstrations."""
-        return window_frames(demos, np.arange(demos.episodes.height), history, self.stride)
 
 
 @dataclass(frozen=True)
@@ -168,7 +81,8 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
     def cost(self) -> Cost:
         probing = self.actions.probing
         trainings = 2 * len(probing.hastes) * len(probing.seeds)
-        return Cost(3 + trainings * probing.steps * probing.batch * SECONDS_A_ROW, memory_mb=1500, gpus=1)
+        seconds = trainings * probing.steps * probing.batch * SECONDS_A_ROW + 2 * self.actions.gripper_seconds
+        return Cost(3 + seconds, memory_mb=1500, gpus=1)
 
     def run(self, context: Context) -> None:
         suite = suite_of(self.actions.demonstrations).build()
@@ -182,8 +96,10 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
         pieces = context.folder / PIECES
         found = probe(features, units, data, nothing, self.actions.probing, pieces, context.report)
         found = self._usable(context.store, found)
-        actions = found.actions
-        names = ("recalibrated", "difference", "pair", "demonstration")
+        gripper = self._gripper(context, features, units, data)
+        actions = dataclasses.replace(found.actions, gripper=None if gripper is None else gripper.bits)
+        found = dataclasses.replace(found, actions=actions)
+        names = ("recalibrated", "difference", "pair", "demonstration", *(["gripper"] if gripper else []))
         save_tensors({name: torch.from_numpy(getattr(actions, name)) for name in names}, context.folder / BITS)
         test = data.rows(TEST).cpu()
         task = demos.task[self.actions.windows(demos, self.history)[test, -1]]
@@ -196,9 +112,28 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
             "test_demonstrations": len(np.unique(actions.demonstration)),
             "test_chunks": len(test),
             "left_out": left_out,
+            **({} if gripper is None else {"gripper": self._of_gripper(gripper, actions, context.store)}),
         }
         write_json(context.folder / SUMMARY, summary)
         shutil.rmtree(pieces)
+
+    def _gripper(
+        self, context: Context, features: Float[Tensor, "N F"], units: Sequence[float] | None, data: ProbeData
+    ) -> GripperQuality | None:
+        """Bits about gripper commands: the baseline's, if validation demonstrations prefer those."""
+        probing = self.actions.gripper
+        if probing is None or data.gripper is None:
+            return None
+        without, pieces = self.actions.gripper_lengths(context.store, data), context.folder / PIECES / "gripper"
+        found = probe_gripper(features, units, data, without, probing, pieces, context.report)
+        if self.baseline is None:
+            return found
+        told = self._told_by_baseline(context.store)
+        if max(found.validation_bits.values()) >= max(told["validation_bits"].values()):
+            return found
+        bits = self.baseline.bits(context.store).gripper
+        assert bits is not None, "it was measured on the same actions"
+        return dataclasses.replace(found, bits=bits, interface="none")
 
     def _usable(self, store: Store, found: Quality) -> Quality:
         """Who reads features may also ignore them: the baseline's bits, if validation demonstrations prefer those."""
@@ -208,6 +143,25 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
         if max(found.validation_bits.values()) >= max(told["validation_bits"].values()):
             return found
         return dataclasses.replace(found, actions=self.baseline.bits(store), interface="none")
+
+    def _told_by_baseline(self, store: Store) -> dict[str, Any]:
+        """What its summary says of the gripper."""
+        assert self.baseline is not None, "asked for only where there is one"
+        return json.loads((store.folder(self.baseline) / SUMMARY).read_text())["gripper"]
+
+    def _of_gripper(self, gripper: GripperQuality, actions: ActionBits, store: Store) -> dict[str, Any]:
+        """Bits about gripper commands, and those about the rest of the actions that are told beyond them."""
+        settled = {"converged": gripper.told.bits.value is not None, "curve": gripper.told.curve}
+        if gripper.interface == "none":
+            told = self._told_by_baseline(store)
+            settled = {name: told[name] for name in settled}
+        return {
+            "bits": dataclasses.asdict(cluster_mean(gripper.bits, actions.demonstration)),
+            "bits_of_the_rest": dataclasses.asdict(cluster_mean(actions.recalibrated, actions.demonstration)),
+            "interface": gripper.interface,
+            "validation_bits": gripper.validation_bits,
+            **settled,
+        }
 
     def bits(self, store: Store) -> ActionBits:
         """Of every test chunk."""
@@ -236,10 +190,6 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
             raise ValueError("EncoderQuality.features: some windows look at frames that were never drawn")
         stored = Rows([job.load(context.store)[0] for job in self.features])  # of the central crop
         return to_tensor(stored[rows]).to(context.device).float().flatten(1), None
-
-
-def _weights(seed: int) -> str:
-    return f"weights-{seed}.safetensors"
 
 
 def _told(found: Quality) -> dict[str, Any]:

@@ -1,0 +1,93 @@
+"""The job that bounds how few bits a suite's chunks of actions need, whatever the code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from compression_gap.data.demos import Demos
+from compression_gap.data.windows import chunks_from, window_frames
+from compression_gap.measures.denoiser import Denoiser, Rows, train_denoiser
+from compression_gap.measures.denoising import own_errors
+from compression_gap.measures.diffusion_rate import DiffusionCurve, diffusion_curve
+from compression_gap.measures.distortion import arm_of
+from compression_gap.pipeline.job import Context, Cost, Job
+from compression_gap.pipeline.jobs.data import PIECES, SUMMARY, Demonstrations, read_demos, suite_of
+from compression_gap.seeds import seed_of
+from compression_gap.store import Store, write_json
+from compression_gap.suites.base import Legend
+from compression_gap.training import Training
+
+SIGMA = 0.005
+"""The finest noise, beside the largest action: finer errors are bounded by the Gaussian alone."""
+VALIDATION_EVERY = 7  # of the training demonstrations
+LOOKS = 4000  # at held-out chunks at every noise, each in noise of its own: few chunks are looked at several times
+SECONDS_A_ROW = 3e-5  # of a training batch
+
+
+@dataclass(frozen=True)
+class DiffusionRate(Job, kind="diffusion_rate", version=1):
+    """A denoiser's upper bound on the rate-distortion function of the arm's actions, in the suite's units, on held-out
+    demonstrations. Writes summary.json."""
+
+    resumable: ClassVar[bool] = True
+    demonstrations: tuple[Demonstrations, ...]
+    horizon: int
+    stride: int
+    training: Training
+
+    @property
+    def title(self) -> str:
+        return "bits that an error costs at most"
+
+    def cost(self) -> Cost:
+        return Cost(5 + self.training.steps * self.training.batch * SECONDS_A_ROW)
+
+    def run(self, context: Context) -> None:
+        demos, legend = read_demos(context.store, self.demonstrations), suite_of(self.demonstrations).build().legend
+        learnt, held = (demos.rows(held_out=part) for part in (False, True))
+        watched = np.isin(np.arange(len(learnt)), np.arange(VALIDATION_EVERY - 1, len(learnt), VALIDATION_EVERY))
+        chunks = [self._chunks(demos, rows, legend) for rows in (learnt[~watched], learnt[watched], held)]
+        mean = chunks[0].mean(axis=0)
+        largest = float(abs(chunks[0] - mean).max()) or 1.0
+        times = max(1, LOOKS // len(chunks[2]))
+        chunks[2] = np.tile(chunks[2], (times, 1))
+        train, validation, test = (_rows((some - mean) / largest) for some in chunks)
+        torch.manual_seed(seed_of("denoiser of chunks"))
+        denoiser = Denoiser(len(mean), 1, SIGMA)
+        denoiser.fit(train.chunk)
+        pieces = context.folder / PIECES
+        train_denoiser(denoiser, train, validation, self.training, seed=0, folder=pieces, report=context.report)
+        curve = diffusion_curve(*own_errors(denoiser, test), np.tile(self._demonstration(demos, held), times))
+        summary = {
+            "distortion": (curve.distortion * largest**2).tolist(),
+            "distortion_ends": (curve.distortion_ends * largest**2).tolist(),
+            "bits": curve.bits.tolist(),
+            "bits_ends": curve.bits_ends.tolist(),
+        }
+        write_json(context.folder / SUMMARY, summary)
+        shutil.rmtree(pieces)
+
+    def load(self, store: Store) -> DiffusionCurve:
+        """The curve; its distortion is the squared error of a chunk's arm actions, summed."""
+        told = json.loads((store.folder(self) / SUMMARY).read_text())
+        return DiffusionCurve(**{name: np.array(values) for name, values in told.items()})
+
+    def _chunks(self, demos: Demos, rows: np.ndarray, legend: Legend) -> Float[np.ndarray, "N A"]:
+        chunks = chunks_from(demos, rows, self.horizon, self.stride, legend.gripper)
+        return chunks[..., arm_of(legend)].reshape(len(chunks), -1).astype(np.float64)
+
+    def _demonstration(self, demos: Demos, rows: np.ndarray) -> Int[np.ndarray, " N"]:
+        frames = window_frames(demos, rows, 1, self.stride)[:, 0]
+        return np.searchsorted(demos.episodes["start"].to_numpy(), frames, side="right") - 1
+
+
+def _rows(scaled: Float[np.ndarray, "N A"]) -> Rows:
+    chunk = torch.from_numpy(scaled).float()
+    return Rows(chunk, torch.zeros_like(chunk), torch.zeros(len(chunk), 1))
