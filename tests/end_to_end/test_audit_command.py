@@ -115,6 +115,8 @@ def test_every_number_says_what_it_is_and_larger_budgets_add_to_it(tmp_path: Pat
     assert {row["arm"] for row in long["arms"]} - {row["arm"] for row in short["arms"]} == {"shuffled"}
     assert [row["denoised"] for row in short["arms"]] == [None, None, None]
     assert all(row["denoised"]["kind"] == "estimate" for row in long["arms"])
+    assert (len(short["denoised_curve"]), len(long["denoised_curve"])) == (0, 80)
+    assert long["codes"][0]["needed"]["value"] <= short["codes"][0]["needed"]["value"]
     assert len(short["left_out"]) > len(long["left_out"]) > 0
     assert short["horizon"] == 8
 

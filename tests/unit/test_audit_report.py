@@ -77,6 +77,7 @@ CONTENT = AuditContent(
         replace(VERDICT, code="fast", label="undetermined", leaning="several", probability=0.4, settle="more data"),
     ),
     curve=tuple((2.0**n, 2.0 ** (-n / 2)) for n in range(1, 9)),
+    denoised_curve=((4.0, 0.5), (8.0, 0.2), (16.0, 0.05)),
     command="cgap audit mine.npz",
 )
 
@@ -120,6 +121,7 @@ def test_the_page_escapes_what_it_is_told_and_is_whole():
         "fast: ",
     ):
         assert words in page
+    assert "by a denoiser" in page
     assert page.count('role="img"') == 3  # one pipeline, the plane and the learning curve
 
 

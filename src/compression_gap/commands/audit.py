@@ -20,7 +20,7 @@ from compression_gap.commands.audit_data import Source, dataset_of, naming
 from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPlan, audit_plan
 from compression_gap.commands.audit_verdict import verdicts_of
 from compression_gap.measures.code_lengths import CodeLengths, information
-from compression_gap.measures.quantity import BITS, Quantity, tightest
+from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Quantity, tightest
 from compression_gap.measures.rate_distortion import Spectrum, gaussian_distortion, gaussian_rate
 from compression_gap.pipeline.job import Job, with_needs
 from compression_gap.pipeline.jobs import SUMMARY, AuditHead
@@ -96,7 +96,8 @@ def content_of(plan: AuditPlan, asked: Asked, store: Store, outcome: Outcome) ->
     spectrum = Spectrum(np.array(told["variances"]), (), 0)
     held = quantity(told["held"])
     assert held is not None, "the ledger always has it"
-    codes = tuple(_code(one, store, outcome, spectrum) for one in plan.tokenizers)
+    points = _denoised(plan, store)
+    codes = tuple(_code(one, store, outcome, spectrum, points) for one in plan.tokenizers)
     arms = tuple(_arm(arm, told["arms"][arm], plan, store) for arm in TOLD if arm in told["arms"])
     curve_of_success = curve_of(plan.replays, spectrum.total / told["values"], store)
     verdicts = verdicts_of(plan, codes, curve_of_success, store)
@@ -127,6 +128,7 @@ def content_of(plan: AuditPlan, asked: Asked, store: Store, outcome: Outcome) ->
         continuous=_heads(plan.continuous, store),
         verdicts=verdicts,
         curve=tuple(zip(CURVE_BITS.tolist(), curve.tolist(), strict=True)),
+        denoised_curve=tuple((bits, error / total) for bits, error in points),
         command=asked.command,
     )
 
@@ -149,7 +151,18 @@ def _arm(arm: Arm, row: dict[str, Any], plan: AuditPlan, store: Store) -> ArmRow
     )
 
 
-def _code(plan: TokenizerPlan, store: Store, outcome: Outcome, spectrum: Spectrum) -> CodeRow:
+def _denoised(plan: AuditPlan, store: Store) -> list[tuple[float, float]]:
+    """Bits and squared errors that a denoiser reaches, from coarse to fine; none where none was trained."""
+    job = next((one.denoisers for one in plan.bits.values() if store.has(one.denoisers)), None)
+    if job is None:
+        return []
+    told = _summary(store, job)
+    return list(zip(told["bits"], told["distortion"], strict=True))
+
+
+def _code(
+    plan: TokenizerPlan, store: Store, outcome: Outcome, spectrum: Spectrum, points: list[tuple[float, float]]
+) -> CodeRow:
     """What was measured of a tokenizer, or why it was not."""
     spec = config.to_json(plan.spec)
     errors = {job.digest: error for job, error in outcome.failed.items()}
@@ -163,9 +176,10 @@ def _code(plan: TokenizerPlan, store: Store, outcome: Outcome, spectrum: Spectru
         code = tightest([code, alone])
     needed = excess = None
     if squared and code is not None and code.value is not None:
-        bits = float(gaussian_rate(spectrum, np.array([squared])).values[0])
-        needed = Quantity(bits, "upper bound", BITS, "a source with this covariance")
-        excess = Quantity(code.value - bits, "estimate", BITS, "a source with this covariance")
+        reached = [rate for rate, error in points if error <= squared]
+        bits = min([float(gaussian_rate(spectrum, np.array([squared])).values[0]), *reached])
+        needed = Quantity(bits, "upper bound", BITS, DEMONSTRATIONS)
+        excess = Quantity(code.value - bits, "estimate", BITS, DEMONSTRATIONS)
     return CodeRow(
         name=plan.name,
         spec=spec,

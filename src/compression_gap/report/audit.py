@@ -98,7 +98,11 @@ def rate_distortion(content: AuditContent) -> tuple[Markup | None, Markup]:
     panel = Panel(720, 420, x, y, left=62)
     inside = [(b, 100 * d) for b, d in content.curve if x.low <= b <= x.high and y.low <= 100 * d <= y.high]
     panel.line(inside, "plain")
-    keys = [("a normal source with this covariance needs at most", "", "plain")]
+    keys = [("a source with this covariance needs at most", "", "plain")]
+    denoised = [(b, 100 * d) for b, d in content.denoised_curve if x.low <= b <= x.high and y.low <= 100 * d <= y.high]
+    if len(denoised) > 1:
+        panel.line(denoised, "plain dash1")
+        keys.append(("this one, by a denoiser", "", "plain dash1"))
     if seen is not None and (told := _value(seen.best)) and told > x.low:
         panel.rule(x=told, style="primary")
         panel.text(

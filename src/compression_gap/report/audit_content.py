@@ -71,7 +71,7 @@ class CodeRow:
     switched: Quantity | None = None
     """Steps at which a gripper came out wrong."""
     needed: Quantity | None = None
-    """Bits that a normal source with this covariance needs for this error."""
+    """Bits that suffice for this error: by the Gaussian, or by a denoiser where that is less."""
     excess: Quantity | None = None
     """Bits of the code more than that."""
     prefixes: tuple[Mapping[str, float], ...] = ()
@@ -140,6 +140,8 @@ class AuditContent:
     verdicts: tuple[VerdictRow, ...]
     curve: tuple[tuple[float, float], ...]
     """Bits and share of the variance along the Gaussian's rate-distortion function: an upper bound for any source."""
+    denoised_curve: tuple[tuple[float, float], ...]
+    """The same by a denoiser; empty where none was trained."""
     command: str
 
     def arm(self, name: str) -> ArmRow | None:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 
 from compression_gap.data.trajectories import TEST, Chunking
 from compression_gap.measures.denoiser import Denoiser
-from compression_gap.measures.denoising import ActionBits
+from compression_gap.measures.denoising import ActionBits, own_errors
+from compression_gap.measures.diffusion_rate import diffusion_curve
 from compression_gap.measures.encoder_probe import ProbeData, Probing, fit, probe, told_nothing, untrained
 from compression_gap.measures.quantity import mean_over_demonstrations
 from compression_gap.pipeline.job import Context, Cost, Job
@@ -29,7 +30,7 @@ BITS = "bits.safetensors"
 @dataclass(frozen=True)
 class AuditDenoisers(Job, kind="audit_denoisers", version=1):
     """Denoisers that know nothing but what a dataset's chunks are like, one a seed, shared by all arms. Writes their
-    weights."""
+    weights, and summary.json with the first one's upper bound on the rate-distortion function."""
 
     resumable: ClassVar[bool] = True
     dataset: Dataset
@@ -53,6 +54,13 @@ class AuditDenoisers(Job, kind="audit_denoisers", version=1):
 
             denoiser = fit(told_nothing(data), data, self.probing, seed, pieces / str(seed), report)
             save_tensors(denoiser.state_dict(), context.folder / f"weights-{seed}.safetensors")
+            if number == 0:
+                test = data.rows(TEST)
+                curve = diffusion_curve(
+                    *own_errors(denoiser, told_nothing(data).at(test)), data.demonstration[test].cpu().numpy()
+                )
+                points = {"distortion": curve.distortion.tolist(), "bits": curve.bits.tolist()}
+                write_json(context.folder / SUMMARY, points)
         shutil.rmtree(pieces)
 
     def load(self, store: Store) -> list[Denoiser]:
