@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from compression_gap.store import StoreError, default_root
 
 if TYPE_CHECKING:
-    from compression_gap.commands import Answer, Selection
+    from compression_gap.commands import Answer, Asked, Selection
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -22,7 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code: 0, 1 if jobs failed, 2 for bad input, 130 after Ctrl-C."""
     parser = arguments()
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command not in ("try", "collect", "encoders", "export", "evaluate", "tokenizers", "tolerance"):
+    following = ("try", "audit", "collect", "encoders", "export", "evaluate", "tokenizers", "tolerance")
+    if rest and args.command not in following:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         answer = call(args, rest)
@@ -68,6 +69,8 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
         case "encoders":
             run_with = (args.store, args.workers, args.device)
             return commands.encoders(selection(args, rest), args.encoder, *run_with, quiet=args.json)
+        case "audit":
+            return commands.audit(asked(args, rest), args.store, args.workers, args.device, quiet=args.json)
         case "import":
             return commands.import_files(args.files, args.store)
         case "export":
@@ -94,6 +97,15 @@ def selection(args: argparse.Namespace, rest: list[str]) -> Selection:
     from compression_gap.commands import Selection
 
     return Selection(args.suite, args.tasks, args.episodes, args.initial_states, leaves(rest))
+
+
+def asked(args: argparse.Namespace, rest: list[str]) -> Asked:
+    """What is audited."""
+    from compression_gap.commands import Asked, Selection, Source
+
+    chosen = Selection(args.dataset[0], args.tasks, args.episodes, args.initial_states, leaves(rest))
+    source = Source(args.dataset, chosen, args.features, args.encoder, args.suite)
+    return Asked(source, args.tokenizer, args.budget, args.horizon, args.stride)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -127,8 +139,11 @@ def arguments() -> argparse.ArgumentParser:
         text = "film the first N episodes of every task and cell as mp4 (needs the extra `video`)"
         parser.add_argument("--videos", type=count, default=0, metavar="N", help=text)
 
-    def selecting(parser: argparse.ArgumentParser, episodes: int) -> None:
-        parser.add_argument("suite", metavar="SUITE", help="tabletop, libero_10, libero_object, libero_spatial, ...")
+    def selecting(parser: argparse.ArgumentParser, episodes: int, *, suite: bool = True) -> None:
+        if suite:
+            parser.add_argument(
+                "suite", metavar="SUITE", help="tabletop, libero_10, libero_object, libero_spatial, ..."
+            )
         parser.add_argument("--tasks", type=int, nargs="+", metavar="N", help="only these (default: all)")
         text = f"attempts a task (default: {episodes})"
         parser.add_argument("--episodes", type=count, default=episodes, metavar="N", help=text)
@@ -179,6 +194,31 @@ def arguments() -> argparse.ArgumentParser:
     text = "KIND or KIND:field=value,field=value; may be repeated (default: a ladder from random features to the state)"
     telling.add_argument("--encoder", action="append", default=[], metavar="KIND", help=text)
     running(telling)
+
+    text = (
+        "Where is the bottleneck of your own data: in the encoder, the tokenizer, or the policy and the amount of "
+        "data? What will each upgrade buy? Settings of a suite follow."
+    )
+    auditing = command("audit", text)
+    text = "an .npz, LIBERO's .hdf5 files, the folder of a LeRobot dataset (v3.0, v2.1), or the name of a suite"
+    auditing.add_argument("dataset", nargs="+", metavar="DATASET", help=text)
+    selecting(auditing, episodes=300, suite=False)
+    text = "KIND or KIND:field=value,field=value; may be repeated (default: binning and fast, and oat from 10m on)"
+    auditing.add_argument("--tokenizer", action="append", default=[], metavar="KIND", help=text)
+    text = "KIND or KIND:field=value,field=value of an encoder that is shown a suite's pictures (pretrained:model=...)"
+    auditing.add_argument("--encoder", metavar="KIND", help=text)
+    text = (
+        "an .npy, or an .npz with the field `features`: what the policy's encoder made of every step; given again, "
+        "what a candidate for its place made of them"
+    )
+    auditing.add_argument("--features", type=Path, action="append", default=[], metavar="FILE", help=text)
+    text = "the suite whose units and grippers hold for the actions of files"
+    auditing.add_argument("--suite", metavar="NAME", help=text)
+    text = "how long it may take on two cores; the answer says what that left out (default: 2m)"
+    auditing.add_argument("--budget", choices=("2m", "10m", "1h"), default="2m", help=text)
+    auditing.add_argument("--horizon", type=count, default=16, metavar="T", help="actions a chunk (default: 16)")
+    auditing.add_argument("--stride", type=count, default=4, metavar="N", help="a chunk at every N steps (default: 4)")
+    running(auditing)
 
     reading = command("import", "Put people's demonstrations in LIBERO's HDF5 files into the store.")
     reading.add_argument("files", type=Path, nargs="+", metavar="FILE", help="<task>_demo.hdf5")

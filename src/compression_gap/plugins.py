@@ -48,6 +48,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "method": "pipeline.cell:Method",
         "rollouts": "rollout:Rollouts",
         "probing": "measures.encoder_probe:Probing",
+        "chunking": "data.trajectories:Chunking",
+        "head_training": "verdict.head_learning:HeadTraining",
     },
     "jobs": {
         "demonstrations": "pipeline.jobs:Demonstrations",
@@ -74,6 +76,14 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "pose_error": "pipeline.jobs:PoseError",
         "action_denoisers": "pipeline.jobs:ActionDenoisers",
         "encoder_quality": "pipeline.jobs:EncoderQuality",
+        "file_dataset": "pipeline.jobs:FileDataset",
+        "suite_dataset": "pipeline.jobs:SuiteDataset",
+        "action_ledger": "pipeline.jobs:ActionLedger",
+        "audit_tokenizer": "pipeline.jobs:AuditTokenizer",
+        "code_audit": "pipeline.jobs:CodeAudit",
+        "audit_denoisers": "pipeline.jobs:AuditDenoisers",
+        "audit_head": "pipeline.jobs:AuditHead",
+        "arm_bits": "pipeline.jobs:ArmBits",
     },
 }
 

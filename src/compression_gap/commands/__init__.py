@@ -2,6 +2,8 @@
 
 from compression_gap.commands.agent import evaluate
 from compression_gap.commands.answer import Answer
+from compression_gap.commands.audit import Asked, audit
+from compression_gap.commands.audit_data import Source
 from compression_gap.commands.cell import try_cell
 from compression_gap.commands.data import Selection, collect
 from compression_gap.commands.encoders import encoders
@@ -14,8 +16,11 @@ from compression_gap.commands.tolerance import Chunking, tolerance
 
 __all__ = [
     "Answer",
+    "Asked",
     "Chunking",
     "Selection",
+    "Source",
+    "audit",
     "collect",
     "encoders",
     "evaluate",

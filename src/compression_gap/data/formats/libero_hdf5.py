@@ -20,11 +20,16 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from compression_gap.data.trajectories import Trajectories, numbered
 from compression_gap.suites.libero.recordings import Replayed
 
 PICTURES = {"agentview": "agentview_rgb", "eye_in_hand": "eye_in_hand_rgb"}
 WIDTHS = {"actions": 7, "robot_states": 9}
 EARLIER_STEPS = 5  # left away by LIBERO at the beginning of each demonstration
+ACTIONS = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+SCALE = (50.0,) * 3 + (float(np.degrees(0.5)),) * 3 + (1.0,)
+"""Millimetres and degrees of an action of 1, by the settings of OSC_POSE."""
+SAME = 1e-4  # metres by which a finger may be off from where the states have it
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,18 @@ class LiberoFile:
                 f"expected values in [-1, 1], got {arrays['actions'][step, value]:.3g}; are these absolute actions?",
             )
         return Demo(**arrays, bodies=self._bodies(name))
+
+    def steps(self, name: str) -> dict[str, np.ndarray]:
+        """`actions`, `states` and `robot_states` of a demonstration, whatever pictures there are."""
+        arrays = {key: self._numbers(name, key) for key in ("actions", "states", "robot_states")}
+        if len({len(array) for array in arrays.values()}) > 1:
+            told = ", ".join(f"{key} {len(array)}" for key, array in arrays.items())
+            raise self._error(f"data/{name}", f"its parts differ in length: {told}")
+        if len(arrays["actions"]) < 2:
+            raise self._error(
+                f"data/{name}", f"a demonstration has at least 2 steps, this one {len(arrays['actions'])}"
+            )
+        return arrays
 
     def picture_shape(self, camera: str) -> tuple[int, ...]:
         """Height, width and 3, as in the first demonstration; `demo` checks that the others are like it."""
@@ -148,6 +165,54 @@ def open_libero(path: Path) -> Iterator[LiberoFile]:
         if "data" not in file:
             raise ValueError(f"{path} has no group data, where LIBERO keeps demonstrations; there is {', '.join(file)}")
         yield LiberoFile(path, file["data"])
+
+
+def read_libero(paths: Sequence[Path]) -> Trajectories:
+    """Actions, the robot's own state and the simulator's of all demonstrations of some files; no simulator is needed.
+
+    What was observed after an action stands with the next one, and the first action of a demonstration is left away.
+    States of tasks that have fewer numbers are filled with 0.
+    """
+    found: list[tuple[str, dict[str, np.ndarray]]] = []
+    for path in paths:
+        with open_libero(path) as file:
+            found += [(file.task, file.steps(name)) for name in file.demos]
+    lag, note = _lag([steps for _, steps in found])
+    for _, steps in found:
+        rows = len(steps["actions"]) - lag
+        steps["actions"], steps["states"] = steps["actions"][lag:], steps["states"][lag:]
+        steps["robot_states"] = steps["robot_states"][:rows]
+    task, tasks = numbered([name for name, _ in found])
+    width = max(steps["states"].shape[1] for _, steps in found)
+    states = [np.pad(steps["states"], ((0, 0), (0, width - steps["states"].shape[1]))) for _, steps in found]
+    return Trajectories(
+        source="LIBERO HDF5",
+        action=np.concatenate([steps["actions"] for _, steps in found]).astype(np.float32),
+        ends=np.cumsum([len(steps["actions"]) for _, steps in found]),
+        names=ACTIONS,
+        scale=SCALE,
+        gripper=(6,),
+        task=task,
+        tasks=tasks,
+        proprioception=np.concatenate([steps["robot_states"] for _, steps in found]).astype(np.float32),
+        state=np.concatenate(states).astype(np.float32),
+        notes=(note,),
+    )
+
+
+def _lag(demos: Sequence[dict[str, np.ndarray]]) -> tuple[int, str]:
+    """1 if the robot was observed after the action of the same row, and how that is known: its left finger is one of
+    the numbers of `states`, which are of the moment before."""
+    off = []
+    for lag in (0, 1):
+        pairs = [(demo["states"][lag:], demo["robot_states"]) for demo in demos]
+        apart = [np.abs(states - robot[: len(states), :1]).max(axis=0).min() for states, robot in pairs]
+        off.append(max(apart))
+    if off[0] <= SAME < off[1]:
+        return 0, "the robot was observed before the action of the same row"
+    if off[1] <= SAME < off[0]:
+        return 1, "the robot was observed after the action of the same row: the first action of each is left away"
+    return 1, "the robot is taken to be observed after the action of the same row, as LIBERO's script does it"
 
 
 def write_libero(path: Path, bddl_file: Path, instruction: str, demos: Iterator[Replayed]) -> int:

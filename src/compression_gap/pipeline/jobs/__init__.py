@@ -10,12 +10,20 @@ Demonstrations (-> TrainedTokenizer) -> ChunkNoise -> NoiseDistortion, NoisyRepl
 Demonstrations -> DiffusionRate, on whose plane tokenizers stand.
 Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too where the encoder sees.
 
+FileDataset or SuiteDataset -> ActionLedger
+       '-> AuditTokenizer -> CodeAudit, AuditHead
+       '-> AuditDenoisers -> ArmBits
+
 Recording -> RecordedDemonstrations take the place of Demonstrations where people's are imitated; LiberoHdf5 exports.
 """
 
 from compression_gap.pipeline.jobs.action_denoisers import ActionDenoisers
+from compression_gap.pipeline.jobs.action_ledger import ActionLedger
 from compression_gap.pipeline.jobs.agent import TrainedAgent
+from compression_gap.pipeline.jobs.audit_denoising import ArmBits, AuditDenoisers
+from compression_gap.pipeline.jobs.audit_heads import AuditHead
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
+from compression_gap.pipeline.jobs.dataset import FileDataset, SuiteDataset
 from compression_gap.pipeline.jobs.diffusion_rate import DiffusionRate
 from compression_gap.pipeline.jobs.distortion import (
     ChunkNoise,
@@ -29,13 +37,20 @@ from compression_gap.pipeline.jobs.judging import Evaluation, Replay, Videos
 from compression_gap.pipeline.jobs.quality import EncoderQuality
 from compression_gap.pipeline.jobs.recording import LiberoHdf5, RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
+from compression_gap.pipeline.jobs.tokenizer_audit import AuditTokenizer, CodeAudit
 from compression_gap.pipeline.jobs.tokenizer_quality import Modelability, TokenizerQuality
 
 __all__ = [
     "EPISODES",
     "SUMMARY",
     "ActionDenoisers",
+    "ActionLedger",
+    "ArmBits",
+    "AuditDenoisers",
+    "AuditHead",
+    "AuditTokenizer",
     "ChunkNoise",
+    "CodeAudit",
     "CodeDistortion",
     "Demonstrations",
     "DiffusionRate",
@@ -43,6 +58,7 @@ __all__ = [
     "EncoderQuality",
     "Evaluation",
     "Features",
+    "FileDataset",
     "LiberoHdf5",
     "Modelability",
     "NoiseDistortion",
@@ -52,6 +68,7 @@ __all__ = [
     "RecordedDemonstrations",
     "Recording",
     "Replay",
+    "SuiteDataset",
     "TokenBits",
     "TokenizerQuality",
     "TrainedAgent",

@@ -1,0 +1,253 @@
+"""`cgap audit`: where the bottleneck of somebody's own data is, how sure that is, and what an upgrade will buy."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.text import Text
+
+from compression_gap import config
+from compression_gap.commands.answer import Answer, finish, show_failures
+from compression_gap.commands.audit_curve import curve_of
+from compression_gap.commands.audit_data import Source, dataset_of, naming
+from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPlan, audit_plan
+from compression_gap.commands.audit_verdict import verdicts_of
+from compression_gap.measures.code_lengths import CodeLengths, information
+from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Quantity, tightest
+from compression_gap.measures.rate_distortion import Spectrum, gaussian_distortion, gaussian_rate
+from compression_gap.pipeline.job import Job, with_needs
+from compression_gap.pipeline.jobs import SUMMARY, AuditHead
+from compression_gap.pipeline.jobs.audited import TOLD, Arm, Audited
+from compression_gap.pipeline.run import Outcome
+from compression_gap.report.audit import render
+from compression_gap.report.audit_content import ArmRow, AuditContent, CodeRow, HeadRow, quantity
+from compression_gap.report.audit_terminal import summary
+from compression_gap.store import Store
+
+CURVE_BITS = np.geomspace(0.3, 5000, 300)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is audited, as it was typed."""
+
+    source: Source
+    tokenizers: Sequence[str]
+    budget: str
+    horizon: int
+    stride: int
+
+    @property
+    def command(self) -> str:
+        """As it would be typed again."""
+        words = ["cgap", "audit", *self.source.words, "--budget", self.budget]
+        words += ["--horizon", str(self.horizon), "--stride", str(self.stride)]
+        return shlex.join([*words, *(word for name in self.tokenizers for word in ("--tokenizer", name))])
+
+
+def audit(asked: Asked, root: Path, workers: int, device: str, *, quiet: bool) -> Answer:
+    """Audits a dataset within a budget.
+
+    A tokenizer that fails is told in its place; the rest is measured. Raises FileNotFoundError or ValueError, before
+    anything is measured, naming file, field and cure for whatever is wrong with the data or what was typed.
+    """
+    store = Store(root)
+    prepared = dataset_of(asked.source, store, workers, device, asked.stride, quiet=quiet)
+    given = prepared.load(store)
+    plan = audit_plan(prepared, given, asked.tokenizers, BUDGETS[asked.budget], asked.horizon, asked.stride)
+    with naming(asked.source.name):
+        Audited.of(prepared, plan.chunking, store)
+    outcome = finish(plan.jobs, store, workers, device, quiet=quiet)
+    if not store.has(plan.ledger):
+        return _nothing(outcome)
+    content = content_of(plan, asked, store, outcome)
+    page = store.root / "reports" / f"audit-{asked.source.name}.html"
+    page.parent.mkdir(parents=True, exist_ok=True)
+    page.write_text(render(content), "utf-8")
+    failed = sum(row.failed is not None for row in content.codes)
+    data = {**content.to_json(), "report": str(page), "failed": failed, "seconds": round(outcome.seconds, 1)}
+
+    def tell(console: Console) -> None:
+        for line in summary(content, str(page)):
+            console.print(Text(line), soft_wrap=True)
+
+    return Answer(data, tell, failed=bool(outcome.failed))
+
+
+def _nothing(outcome: Outcome) -> Answer:
+    data = {"failed": len(outcome.failed) + len(outcome.blocked), "errors": list(outcome.failed.values())}
+
+    def tell(console: Console) -> None:
+        show_failures(outcome, console)
+
+    return Answer(data, tell, failed=True)
+
+
+def content_of(plan: AuditPlan, asked: Asked, store: Store, outcome: Outcome) -> AuditContent:
+    """What finished jobs say, in one place."""
+    told = _summary(store, plan.ledger)
+    spectrum = Spectrum(np.array(told["variances"]), (), 0)
+    held = quantity(told["held"])
+    assert held is not None, "the ledger always has it"
+    points = _denoised(plan, store)
+    codes = tuple(_code(one, store, outcome, spectrum, points) for one in plan.tokenizers)
+    arms = tuple(_arm(arm, told["arms"][arm], plan, store) for arm in TOLD if arm in told["arms"])
+    curve_of_success = curve_of(plan.replays, spectrum.total / told["values"], store)
+    verdicts = verdicts_of(plan, codes, curve_of_success, store)
+    total = spectrum.total
+    curve = gaussian_distortion(spectrum, CURVE_BITS).values / total
+    return AuditContent(
+        name=asked.source.name,
+        source=told["source"],
+        notes=tuple(told["notes"]),
+        budget=plan.budget.name,
+        left_out=plan.budget.left_out,
+        unknown=_unknown(told, simulated=curve_of_success is not None),
+        steps=told["steps"],
+        demonstrations=told["demonstrations"],
+        tasks=told["tasks"],
+        chunks=told["chunks"],
+        chunks_there=told["chunks_there"],
+        test_chunks=told["test_chunks"],
+        test_demonstrations=told["test_demonstrations"],
+        horizon=plan.chunking.horizon,
+        stride=told["stride"],
+        sigma=told["sigma"],
+        actions=tuple(name for name in told["names"] if name not in told["left_out"]),
+        actions_left_out=tuple(told["left_out"]),
+        held=held,
+        arms=arms,
+        codes=codes,
+        continuous=_heads(plan.continuous, store),
+        verdicts=verdicts,
+        curve=tuple(zip(CURVE_BITS.tolist(), curve.tolist(), strict=True)),
+        denoised_curve=tuple((bits, error / total) for bits, error in points),
+        command=asked.command,
+    )
+
+
+def _arm(arm: Arm, row: dict[str, Any], plan: AuditPlan, store: Store) -> ArmRow:
+    linear, left = quantity(row["told"]), quantity(row["left"])
+    assert linear is not None, "the ledger always has it"
+    assert left is not None, "the ledger always has it"
+    job = plan.bits.get(arm)
+    found = _summary(store, job) if job is not None and store.has(job) else {}
+    return ArmRow(
+        arm=arm,
+        words=TOLD[arm],
+        told=linear,
+        left=left,
+        beyond=quantity(row["beyond"]),
+        denoised=quantity(found.get("told")),
+        denoised_beyond=quantity(found.get("beyond")),
+        converged=found.get("converged"),
+    )
+
+
+def _denoised(plan: AuditPlan, store: Store) -> list[tuple[float, float]]:
+    """Bits and squared errors that a denoiser reaches, from coarse to fine; none where none was trained."""
+    job = next((one.denoisers for one in plan.bits.values() if store.has(one.denoisers)), None)
+    if job is None:
+        return []
+    told = _summary(store, job)
+    return list(zip(told["bits"], told["distortion"], strict=True))
+
+
+def _code(
+    plan: TokenizerPlan, store: Store, outcome: Outcome, spectrum: Spectrum, points: list[tuple[float, float]]
+) -> CodeRow:
+    """What was measured of a tokenizer, or why it was not."""
+    spec = config.to_json(plan.spec)
+    errors = {job.digest: error for job, error in outcome.failed.items()}
+    reasons = [errors[job.digest] for job in with_needs([plan.code]) if job.digest in errors]
+    if not store.has(plan.code):
+        return CodeRow(plan.name, spec, failed=reasons[0] if reasons else "not measured")
+    told = _summary(store, plan.code)
+    code, squared, heads = quantity(told["rate"]), told.get("squared_error"), _heads(plan.heads, store)
+    alone = next((head.left for head in heads if head.arm == "nothing"), None)
+    if alone is not None and code is not None:
+        code = tightest([code, alone])
+    needed = excess = None
+    if squared and code is not None and code.value is not None:
+        reached = [rate for rate, error in points if error <= squared]
+        bits = min([float(gaussian_rate(spectrum, np.array([squared])).values[0]), *reached])
+        needed = Quantity(bits, "upper bound", BITS, DEMONSTRATIONS)
+        excess = Quantity(code.value - bits, "estimate", BITS, DEMONSTRATIONS)
+    return CodeRow(
+        name=plan.name,
+        spec=spec,
+        failed=None if told.get("error") else told["failure"],
+        nominal=quantity(told["nominal"]),
+        code=code,
+        certified=quantity(told["certified"]),
+        error=quantity(told.get("error")),
+        mm=quantity(told.get("mm")),
+        degrees=quantity(told.get("degrees")),
+        switched=quantity(told.get("switched")),
+        needed=needed,
+        excess=excess,
+        prefixes=tuple(told.get("prefixes", ())),
+        lost=told["unwritten"] + told["unreadable"],
+        heads=tuple(head for head in heads if head.arm != "nothing"),
+    )
+
+
+def _heads(jobs: dict[Arm, AuditHead], store: Store) -> tuple[HeadRow, ...]:
+    """Policy heads that were finished. What an arm tells about a code is its length when nothing is told, less what the
+    arm leaves open."""
+    rows = []
+    alone = _lengths(jobs.get("nothing"), store)
+    for arm, job in jobs.items():
+        if not store.has(job):
+            continue
+        told = _summary(store, job)
+        error, given = quantity(told["error"]), _lengths(job, store)
+        assert error is not None, "every head has it"
+        found = information(alone, given) if arm != "nothing" and alone is not None and given is not None else None
+        rows.append(
+            HeadRow(
+                arm=arm,
+                words=TOLD[arm],
+                error=error,
+                left=quantity(told["left"]),
+                told=found.bits if found else None,
+                saturation=found.saturation if found else None,
+                curve=tuple((int(count), float(error)) for count, error in told["curve"]),
+            )
+        )
+    return tuple(rows)
+
+
+def _lengths(job: AuditHead | None, store: Store) -> CodeLengths | None:
+    """Lengths of codes as a head has them along the learning curve; None without a code or a curve."""
+    if job is None or not store.has(job) or 0.5 not in job.training.fractions:
+        return None
+    found = job.load(store)
+    if found.bits is None:
+        return None
+    return CodeLengths(found.fractions, found.bits[..., None], found.demonstration)
+
+
+def _unknown(told: dict[str, Any], *, simulated: bool) -> tuple[str, ...]:
+    """What nobody can know from these demonstrations."""
+    lines = ["success: how much of the error a task forgives takes a simulator or a robot (cgap run, with rollouts)"]
+    if simulated:
+        lines = ["success itself: points are read off replays with white noise, and a policy's errors are not white"]
+    if told["features"] is None:
+        lines.append("the encoder: there are no features (--features FILE, or --encoder where there are pictures)")
+    if "state" not in told["arms"]:
+        lines.append("what a perfect encoder would tell: the true state is not recorded")
+    if not told["units"]:
+        lines.append("errors in mm: the size of an action of 1 is not recorded")
+    return tuple(lines)
+
+
+def _summary(store: Store, job: Job) -> dict[str, Any]:
+    return json.loads((store.folder(job) / SUMMARY).read_text())

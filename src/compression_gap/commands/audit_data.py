@@ -1,0 +1,167 @@
+"""What `cgap audit` is about: files, or a suite's demonstrations, as a dataset in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from compression_gap.commands.answer import finish
+from compression_gap.commands.data import Selection, suite_named
+from compression_gap.commands.encoders import encoder_named
+from compression_gap.encoders.base import EncoderSpec
+from compression_gap.pipeline.jobs import Demonstrations, Drawings, Features, TrainedEncoder
+from compression_gap.pipeline.jobs.dataset import (
+    Dataset,
+    FileDataset,
+    Files,
+    SuiteDataset,
+    dataset_of_files,
+    import_dataset,
+)
+from compression_gap.pipeline.plan import demonstrations
+from compression_gap.pipeline.progress import bar
+from compression_gap.store import Store
+from compression_gap.suites.base import SuiteSpec
+from compression_gap.training import Training
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the demonstrations are, as typed."""
+
+    typed: Sequence[str]
+    """Files, a folder, or the name of a suite."""
+    selection: Selection
+    """Which of a suite's demonstrations."""
+    features: Sequence[Path]
+    """Of the policy's own encoder and, if there are two, of a candidate for its place."""
+    encoder: str | None
+    units: str | None
+    """A suite whose action units hold for the files."""
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files, where some are there."""
+        return [Path(word) for word in self.typed]
+
+    @property
+    def is_suite(self) -> bool:
+        """Whether the demonstrations are a suite's. Raises ValueError if there is neither a file nor a suite."""
+        if any(path.exists() for path in self.paths):
+            return False
+        first = self.typed[0]
+        if len(self.typed) == 1 and not Path(first).suffix and "/" not in first:
+            suite_named(first)
+            return True
+        raise FileNotFoundError(f"{first}: there is no such file or folder")
+
+    @property
+    def name(self) -> str:
+        """For titles and file names."""
+        return self.typed[0] if self.is_suite else Path(self.typed[0]).resolve().stem
+
+    @property
+    def words(self) -> list[str]:
+        """As they would be typed behind the command's name."""
+        further = [word for path in self.features for word in ("--features", str(path))]
+        chosen = {"--encoder": self.encoder, "--suite": self.units}
+        further += [word for name, value in chosen.items() if value is not None for word in (name, value)]
+        return self.selection.words(further) if self.is_suite else [*self.typed, *further]
+
+
+def dataset_of(source: Source, store: Store, workers: int, device: str, stride: int, *, quiet: bool) -> Dataset:
+    """The dataset, finished: read from files, or demonstrated by a suite's expert.
+
+    Raises FileNotFoundError or ValueError naming file, field and cure for whatever is wrong with them.
+    """
+    if source.is_suite:
+        job = _of_suite(source, stride)
+        outcome = finish([job], store, workers, device, quiet=quiet)
+        if not store.has(job):
+            raise ValueError(f"the demonstrations could not be made: {'; '.join(outcome.failed.values())}")
+        return job
+    spec = None if source.encoder is None else _frozen(source.encoder)
+    if len(source.features) > 2:
+        raise ValueError(
+            f"--features {source.features[2]}: expected at most two, those of the policy's encoder and of a candidate"
+        )
+    with bar(source.name) as report:
+        files = Files(source.paths, source.features)
+        job, read = dataset_of_files(files, source.units or "", report)
+        if spec is not None:
+            job = _shown(job, spec, source, stride)
+        if not store.has(job):
+            with naming(source.name):
+                import_dataset(job, read, files, store, report)
+    return job
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """Puts the dataset's name before whatever is wrong with it."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(str(error) if name in str(error) else f"{name}: {error}") from error
+
+
+def _of_suite(source: Source, stride: int) -> SuiteDataset:
+    """A suite's demonstrations, and what an encoder makes of the frames that chunks begin with."""
+    for name, value in (("--features", next(iter(source.features), None)), ("--suite", source.units)):
+        if value is not None:
+            raise ValueError(f"{name} {value}: it is for files, and {source.typed[0]} is a suite; leave it away")
+    spec = source.selection.spec()
+    by_task = source.selection.jobs(spec, spec.build())
+    demos = tuple(job for jobs in by_task.values() for job in jobs)
+    if source.encoder is None:
+        return SuiteDataset(demos)
+    encoder = _frozen(source.encoder)
+    trained = _pretrained(encoder, source.selection, spec, list(by_task), demos[0].protocol)
+    features: tuple[Features, ...] = ()
+    if encoder.sees:
+        features = tuple(Features(encoder, trained, _drawings(job, spec, stride)) for job in demos)
+    return SuiteDataset(demos, encoder, trained, features)
+
+
+def _frozen(text: str) -> EncoderSpec:
+    """The encoder that is typed. Raises ValueError for one that is trained along with a policy."""
+    encoder = encoder_named(text)
+    if encoder.trained:
+        raise ValueError(
+            f"encoder {encoder.kind!r} is trained along with a policy, so there is nothing to measure before: "
+            "give a frozen one, such as supervised or pretrained"
+        )
+    return encoder
+
+
+def _shown(job: FileDataset, spec: EncoderSpec, source: Source, stride: int) -> FileDataset:
+    """The dataset with what an encoder makes of its pictures. Raises ValueError if there are none, or they are not all
+    that it needs."""
+    if job.format != "libero-hdf5":
+        what = f"{source.typed[0]} has no pictures that are read here; compute its features and give them"
+        raise ValueError(f"--encoder {source.encoder}: {what} with --features FILE")
+    if source.features or not spec.sees or spec.pretraining_steps:
+        raise ValueError(
+            f"--encoder {source.encoder}: expected one that reads pictures as it is, such as pretrained, and no "
+            "--features beside it"
+        )
+    return job.replace(encoder=spec, every=stride)
+
+
+def _pretrained(
+    encoder: EncoderSpec, selection: Selection, suite: SuiteSpec, tasks: list[int], protocol: str
+) -> TrainedEncoder | None:
+    """Whatever is pretrained learns from as many further demonstrations."""
+    if not encoder.pretraining_steps:
+        return None
+    count = selection.attempts
+    suite.check_episodes(protocol, 2 * count)
+    further = demonstrations(suite, tasks, count, count, protocol)
+    training = Training(encoder.pretraining_steps, batch=64, learning_rate=3e-3, schedule="cosine")
+    return TrainedEncoder(encoder, tuple(_drawings(job, suite, 4) for job in further), training)
+
+
+def _drawings(job: Demonstrations, suite: SuiteSpec, stride: int) -> Drawings:
+    return Drawings(job, suite.cameras, history=1, stride=stride)

@@ -1,0 +1,200 @@
+"""What an audit does within its budget: from a dataset to its jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compression_gap import plugins
+from compression_gap.commands import typed
+from compression_gap.commands.audit_curve import noisy_replays
+from compression_gap.data.trajectories import Chunking, Trajectories
+from compression_gap.measures.encoder_probe import Probing
+from compression_gap.pipeline.job import Job
+from compression_gap.pipeline.jobs import (
+    ActionLedger,
+    ArmBits,
+    AuditDenoisers,
+    AuditHead,
+    AuditTokenizer,
+    CodeAudit,
+    NoisyReplay,
+)
+from compression_gap.pipeline.jobs.audited import Arm, arms_of
+from compression_gap.pipeline.jobs.dataset import Dataset
+from compression_gap.shapes import ChunkShape
+from compression_gap.tokenizers.base import TokenizerSpec
+from compression_gap.training import Training
+from compression_gap.verdict.head_learning import HeadTraining
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is done."""
+
+    name: str
+    most: int
+    """Chunks."""
+    tokenizers: tuple[str, ...]
+    """Those that are measured if none is named."""
+    training_steps: int
+    """Of a tokenizer that is learned."""
+    probing: Probing | None
+    """Of denoisers; None: none are trained."""
+    heads: HeadTraining
+    """Of policy heads."""
+    head_arms: tuple[Arm, ...]
+    """What heads are told, where it is there."""
+    controls: tuple[Arm, ...]
+    replays: int
+    """Episodes a task, at each of several distortions, on suites that can be simulated."""
+    replay_seconds: float
+    """What these may take on one core; where they would take more, none are made."""
+    left_out: tuple[str, ...]
+    """What a larger budget would add."""
+
+
+QUICK = Budget(
+    name="2m",
+    most=25_000,
+    tokenizers=("binning", "fast"),
+    training_steps=300,
+    probing=None,
+    heads=HeadTraining(steps=200, seeds=(0,), fractions=(0.5, 1.0), judged=600),
+    head_arms=("nothing", "features", "candidate", "state"),
+    controls=(),
+    replays=0,
+    replay_seconds=0.0,
+    left_out=(
+        "bits by denoising, which also find what is not linear",
+        "learning curves over the number of demonstrations",
+        "tokenizers that have to be learned (OAT)",
+        "control arms: shuffled features, random numbers",
+        "more than one probe seed",
+        "gains in points: replays of a suite's expert with noise",
+    ),
+)
+MIDDLE = Budget(
+    name="10m",
+    most=25_000,
+    tokenizers=("binning", "fast", "oat"),
+    training_steps=2500,
+    probing=Probing(steps=600, hastes=(0.0, 0.3), seeds=(0,)),
+    heads=HeadTraining(steps=400, seeds=(0,), judged=2000),
+    head_arms=("nothing", "features", "candidate", "known", "state", "shuffled"),
+    controls=("shuffled",),
+    replays=20,
+    replay_seconds=240.0,
+    left_out=("longer training of tokenizers and probes", "three probe seeds", "the arm of random numbers"),
+)
+LONG = Budget(
+    name="1h",
+    most=100_000,
+    tokenizers=("binning", "fast", "oat"),
+    training_steps=8000,
+    probing=Probing(),
+    heads=HeadTraining(steps=1600),
+    head_arms=("nothing", "features", "candidate", "known", "state", "shuffled", "random"),
+    controls=("shuffled", "random"),
+    replays=50,
+    replay_seconds=1500.0,
+    left_out=(),
+)
+BUDGETS = {budget.name: budget for budget in (QUICK, MIDDLE, LONG)}
+
+
+@dataclass(frozen=True)
+class TokenizerPlan:
+    """What is done for one tokenizer."""
+
+    name: str
+    spec: TokenizerSpec
+    code: CodeAudit
+    heads: dict[Arm, AuditHead]
+
+    @property
+    def jobs(self) -> list[Job]:
+        return [self.code, *self.heads.values()]
+
+
+@dataclass(frozen=True)
+class AuditPlan:
+    """All jobs of an audit."""
+
+    budget: Budget
+    dataset: Dataset
+    chunking: Chunking
+    ledger: ActionLedger
+    tokenizers: tuple[TokenizerPlan, ...]
+    named: bool
+    """Whether the tokenizers were named by the user."""
+    bits: dict[Arm, ArmBits]
+    """By denoising; empty where the budget has none."""
+    continuous: dict[Arm, AuditHead]
+    """Heads without a code."""
+    replays: tuple[NoisyReplay, ...]
+    """Of the expert, with more and more noise; empty where nothing can be simulated in time."""
+
+    @property
+    def jobs(self) -> list[Job]:
+        codes = [job for plan in self.tokenizers for job in plan.jobs]
+        return [self.ledger, *self.continuous.values(), *codes, *self.bits.values(), *self.replays]
+
+
+def audit_plan(
+    dataset: Dataset,
+    given: Trajectories,
+    names: Sequence[str],
+    budget: Budget,
+    horizon: int,
+    stride: int,
+) -> AuditPlan:
+    """The jobs for a dataset.
+
+    Raises ValueError, before anything runs, for a tokenizer that is not there or does not fit.
+    """
+    chunking = Chunking(horizon, stride, budget.most)
+    shape, arms = ChunkShape(horizon, len(given.names)), arms_of(given)
+    controls, own = budget.controls if "features" in arms else (), own_arm(arms)
+    ledger = ActionLedger(dataset, chunking, controls)
+
+    def heads(tokenizer: AuditTokenizer | None) -> dict[Arm, AuditHead]:
+        there: tuple[Arm, ...] = (*arms, *controls) if tokenizer is None else ("nothing", *arms, *controls)
+        found: dict[Arm, AuditHead] = {}
+        for arm in there:
+            if arm in (*budget.head_arms, own):
+                found[arm] = AuditHead(dataset, chunking, arm, tokenizer, _training(budget, arm, own))
+        return found
+
+    plans = []
+    for name in names or [kind for kind in budget.tokenizers if kind in plugins.kinds("tokenizers")]:
+        spec = typed.part("tokenizers", name)
+        assert isinstance(spec, TokenizerSpec), "the family says so"
+        spec.build(shape)
+        training = Training(budget.training_steps, batch=64, learning_rate=2e-3, schedule="cosine")
+        job = AuditTokenizer(dataset, chunking, spec, training if spec.learned else None)
+        plans.append(TokenizerPlan(name, spec, CodeAudit(job, ledger.sigma), heads(job)))
+    bits: dict[Arm, ArmBits] = {}
+    if budget.probing is not None and arms:
+        denoisers = AuditDenoisers(dataset, chunking, budget.probing)
+        known = ArmBits(denoisers, "known") if "known" in arms else None
+        for arm in (*arms, *controls):
+            bits[arm] = known if arm == "known" and known else ArmBits(denoisers, arm, known)
+    replays = noisy_replays(dataset, chunking, budget.replays)
+    if sum(job.cost().seconds for job in replays) > budget.replay_seconds:
+        replays = ()
+    return AuditPlan(budget, dataset, chunking, ledger, tuple(plans), bool(names), bits, heads(None), replays)
+
+
+def own_arm(arms: Sequence[Arm]) -> Arm:
+    """What the policy is told as it is: its features, else what it knows without."""
+    order: tuple[Arm, ...] = ("features", "known")
+    for arm in order:
+        if arm in arms:
+            return arm
+    return "nothing"
+
+
+def _training(budget: Budget, arm: Arm, own: Arm) -> HeadTraining:
+    """Along the learning curve for the policy as it is; candidates learn once, from all demonstrations."""
+    return budget.heads if arm in (own, "nothing") else budget.heads.replace(fractions=(1.0,))

@@ -1,0 +1,145 @@
+"""From retrained heads to verdicts: one for the policy through each code, and one for a policy without a code."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from jaxtyping import Float
+
+from compression_gap.commands.audit_plan import AuditPlan
+from compression_gap.measures.quantity import Quantity
+from compression_gap.pipeline.jobs import AuditHead
+from compression_gap.pipeline.jobs.audited import TOLD, Arm
+from compression_gap.report.audit_content import CodeRow, Upgrade, VerdictRow
+from compression_gap.report.audit_words import briefly
+from compression_gap.store import Store
+from compression_gap.verdict.heads import Executed
+from compression_gap.verdict.offline import OfflineEvidence, OfflineVerdict, offline_verdict
+from compression_gap.verdict.prediction import Arms, Part, Reconstruction
+from compression_gap.verdict.success_curve import SuccessCurve
+
+NO_CODE = "no code"
+BETTER: tuple[Arm, ...] = ("candidate", "state")
+"""What an encoder is compared with, the first that there is."""
+MUCH = 2.0  # times the error of a policy without a code, above which the code is hard to predict
+
+
+def verdicts_of(
+    plan: AuditPlan, codes: Sequence[CodeRow], curve: SuccessCurve | None, store: Store
+) -> tuple[VerdictRow, ...]:
+    """The verdicts that can be given: of the codes first, those that were named in their order, else the best first.
+
+    With a distortion-success curve gains are in points, else in shares of the policy's error.
+    """
+    free = _own(plan.continuous, store)
+    rows = []
+    for one, row in zip(plan.tokenizers, codes, strict=True):
+        if (own := _own(one.heads, store)) is not None:
+            code = next(job for job in one.heads.values() if store.has(job)).reconstruction(store)
+            rows.append((float(own[1].errors[-1].mean()), _row(row, own, one.heads, free, code, curve, store)))
+    if not plan.named:
+        rows.sort(key=lambda pair: pair[0])
+    found = [row for _, row in rows]
+    if free is not None:
+        found.append(_row(CodeRow(NO_CODE, {}), free, plan.continuous, None, None, curve, store))
+    return tuple(found)
+
+
+def _own(heads: dict[Arm, AuditHead], store: Store) -> tuple[Arm, Executed] | None:
+    """The policy as it is: with its features, else with what it knows."""
+    for arm in ("features", "known", "nothing"):
+        if (job := heads.get(arm)) is not None and store.has(job):
+            return arm, job.load(store)
+    return None
+
+
+def _row(
+    row: CodeRow,
+    own: tuple[Arm, Executed],
+    heads: dict[Arm, AuditHead],
+    free: tuple[Arm, Executed] | None,
+    reconstruction: Float[np.ndarray, " N"] | None,
+    curve: SuccessCurve | None,
+    store: Store,
+) -> VerdictRow:
+    arm, executed = own
+    better: Arm | None = next((one for one in BETTER if one in heads and store.has(heads[one])), None)
+    arms = Arms(
+        executed,
+        encoder=heads[better].load(store) if better else None,
+        codebook=_finer(executed, reconstruction, free[1] if free else None),
+    )
+    read_back = None if reconstruction is None else Reconstruction(reconstruction)
+    found = offline_verdict(OfflineEvidence(arms, read_back, 1.0, row.code, curve, executed.demonstration))
+    return VerdictRow(
+        code=row.name,
+        label=found.label,
+        sentence=_sentence(found),
+        leaning=found.leaning or "",
+        probability=found.probability,
+        evidence=tuple(_evidence(row, executed, free[1] if free else None, arm)),
+        settle=_settle(found, better),
+        upgrades=tuple(_upgrades(found, better)),
+    )
+
+
+def _finer(own: Executed, reconstruction: Float[np.ndarray, " N"] | None, free: Executed | None) -> Executed | None:
+    """A policy whose code is finer: it errs by no less than a policy without a code, and it can lose no more than the
+    error of the code. Where the first is the larger error on average it counts, else the second."""
+    if reconstruction is None:
+        return None
+    spared = replace(own, errors=np.maximum(own.errors - reconstruction, 0.0))
+    if free is None or free.errors[-1].mean() <= spared.errors[-1].mean():
+        return spared
+    return free
+
+
+def _sentence(found: OfflineVerdict) -> str:
+    if found.label != "undetermined":
+        return found.reason
+    return f"it cannot be told from this data: {found.reason}"
+
+
+def _evidence(row: CodeRow, own: Executed, free: Executed | None, arm: Arm) -> list[str]:
+    """What the verdict stands on, in words."""
+    heads = {head.arm: head for head in row.heads}
+    if arm not in heads:
+        return []
+    head = heads[arm]
+    lines = [
+        f"the code itself errs by {briefly(row.error, 2, 100)} % of the variance, a policy told {TOLD[arm]} that "
+        f"predicts it by {briefly(head.error, 1, 100)} %"
+    ]
+    if free is not None and own.errors[-1].mean() > MUCH * free.errors[-1].mean():
+        times = own.errors[-1].mean() / free.errors[-1].mean()
+        lines.append(
+            f"the same policy without the code errs {times:.1f} times less: this code is hard to predict with so many "
+            "demonstrations, or its head was trained too shortly (a larger --budget tells)"
+        )
+    return lines
+
+
+def _settle(found: OfflineVerdict, better: Arm | None) -> str:
+    if found.label == "undetermined" and better is None and found.helps.get("encoder") is None:
+        rest = [part for part in found.settle.split("; ") if not part.startswith("encoder")]
+        return "; ".join(["encoder: give a candidate's features (a second --features FILE) or the true state", *rest])
+    return found.settle
+
+
+def _upgrades(found: OfflineVerdict, better: Arm | None) -> list[Upgrade]:
+    names: dict[Part, str] = {
+        "encoder": f"a better encoder ({TOLD[better]})" if better else "a better encoder",
+        "codebook": "a finer code",
+        "data": "twice the demonstrations",
+    }
+    return [Upgrade(names[part], _percent(gain), found.helps[part]) for part, gain in found.gains.items()]
+
+
+def _percent(gain: Quantity) -> Quantity:
+    """A share of the error as per cent of it."""
+    if gain.unit != "share of the distortion" or gain.value is None:
+        return gain
+    ends = {name: None if (end := getattr(gain, name)) is None else 100 * end for name in ("value", "low", "high")}
+    return replace(gain, unit="% of the policy's error", **ends)

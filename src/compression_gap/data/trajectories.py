@@ -1,0 +1,224 @@
+"""The one record that every reader makes of somebody's demonstrations, and the windows that are measured of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from compression_gap.config import Spec
+from compression_gap.data.checked import complaint
+from compression_gap.seeds import seed_of
+from compression_gap.suites.base import Legend
+
+FEWEST = 7
+"""Demonstrations below which nothing can be said of others: five to fit on, one to stop by, one to test on."""
+ENOUGH = 56
+"""Demonstrations from which on there are eight to test on, so that intervals can be told."""
+SWITCH = 3  # different values that a command which only opens and closes may have
+META = "trajectories.json"
+ARRAYS = ("action", "ends", "task", "proprioception", "state", "features", "candidate")
+TRAIN, VALIDATION, TEST = 0, 1, 2
+EVERY = 7  # of seven demonstrations five are for training, one is for validation and one for testing
+
+
+@dataclass(frozen=True)
+class Chunking(Spec, family="settings", kind="chunking", version=1):
+    """Which chunks of demonstrations are measured."""
+
+    horizon: int = 16
+    """Actions a chunk (T)."""
+    stride: int = 4
+    """A chunk at every so many steps."""
+    most: int = 25_000
+    """Chunks; of more, every k-th is kept, in each demonstration from another one on."""
+
+    def __post_init__(self) -> None:
+        if min(self.horizon, self.stride, self.most) < 1:
+            raise ValueError(f"Chunking: expected numbers from 1 on, got {self.horizon}, {self.stride}, {self.most}")
+
+
+@dataclass(frozen=True)
+class Trajectories:
+    """Actions of E demonstrations laid end to end, N steps in all, and what stands beside them: in every row what was
+    there before its action. Arrays may be memory-mapped."""
+
+    source: str
+    """What it was read from, in words."""
+    action: np.ndarray
+    """Float32 [N, D]"""
+    ends: np.ndarray
+    """Int64 [E], cumulative: where each demonstration ends."""
+    names: tuple[str, ...]
+    """Of the action values. Where `scale` is known, x, y, z move and roll, pitch, yaw turn the arm, as differences."""
+    scale: tuple[float, ...] | None
+    """Millimetres or degrees of an action of 1; None where nobody said."""
+    gripper: tuple[int, ...]
+    """Action values that open and close grippers, or otherwise only switch."""
+    task: np.ndarray
+    """Int64 [E]"""
+    tasks: tuple[str, ...]
+    proprioception: np.ndarray | None = None
+    """Float32 [N, P]"""
+    state: np.ndarray | None = None
+    """Float32 [N, S]: the true state, which no camera told; what a perfect encoder could tell."""
+    features: np.ndarray | None = None
+    """[N, F], as an encoder made them."""
+    candidate: np.ndarray | None = None
+    """[N, G], as another encoder made them, which might take the first one's place."""
+    notes: tuple[str, ...] = ()
+    """What the reader took for granted or left away."""
+
+    @property
+    def demonstrations(self) -> int:
+        return len(self.ends)
+
+    @property
+    def starts(self) -> Int[np.ndarray, " E"]:
+        """The first step of each demonstration."""
+        return np.concatenate([[0], self.ends[:-1]]).astype(np.int64)
+
+    @property
+    def arm(self) -> tuple[int, ...]:
+        """The action values that are no gripper's."""
+        return tuple(d for d in range(len(self.names)) if d not in self.gripper)
+
+    @property
+    def legend(self) -> Legend:
+        """What its numbers mean, as measures ask for it; without units no value is called after an axis."""
+        count = len(self.names)
+        known = self.scale is not None
+        return Legend(
+            cameras=(),
+            image_size=0,
+            proprioception=(),
+            state=(),
+            state_scale=(),
+            action=self.names if known else tuple(f"value {d}" for d in range(count)),
+            action_scale=self.scale or (1.0,) * count,
+            action_low=(-np.inf,) * count,
+            action_high=(np.inf,) * count,
+            gripper=self.gripper,
+            control_hz=0.0,
+            max_steps=0,
+            protocols=(),
+            tolerances_mm=(),
+        )
+
+    @property
+    def rank(self) -> Int[np.ndarray, " E"]:
+        """The place of each demonstration when they are sorted by task."""
+        rank = np.empty(self.demonstrations, dtype=np.int64)
+        rank[np.argsort(self.task, kind="stable")] = np.arange(self.demonstrations)
+        return rank
+
+    @property
+    def part(self) -> Int[np.ndarray, " E"]:
+        """TRAIN, VALIDATION or TEST of each demonstration: by its rank."""
+        return np.maximum(self.rank % EVERY - (EVERY - 3), TRAIN)
+
+    def check(self) -> None:
+        """Raises ValueError if there are too few demonstrations or no arm action ever changes."""
+        if self.demonstrations < FEWEST:
+            raise complaint(
+                self.source,
+                f"expected at least {FEWEST} demonstrations (5 to fit on, 1 to stop by, 1 to test on), "
+                f"got {self.demonstrations}",
+                f"record more: intervals need {ENOUGH}",
+            )
+        arm = np.asarray(self.action[:, list(self.arm)])
+        if not arm.size or not (arm != arm[0]).any():
+            what = "every action is the same" if arm.size else "all action values only switch, as grippers do"
+            raise complaint(self.source, f"expected actions that change, got none: {what}", "there is nothing to code")
+
+    def windows(self, chunking: Chunking) -> Windows:
+        """The chunks that lie wholly within a demonstration.
+
+        Raises ValueError if no demonstration is as long as a chunk, or too few of them are.
+        """
+        horizon, stride, most = chunking.horizon, chunking.stride, chunking.most
+        counts = (np.diff(self.ends, prepend=0) - horizon) // stride + 1
+        counts = np.maximum(counts, 0)
+        total = int(counts.sum())
+        if not total:
+            longest = int(np.diff(self.ends, prepend=0).max())
+            raise complaint(
+                self.source,
+                f"expected demonstrations of at least {horizon} steps, the longest has {longest}",
+                f"choose a --horizon of at most {longest}",
+            )
+        thin = -(-total // most)
+        rng = np.random.default_rng(seed_of("windows that are kept"))
+        first = rng.integers(thin, size=len(counts)) if thin > 1 else np.zeros(len(counts), dtype=np.int64)
+        first = np.minimum(first, np.maximum(counts - 1, 0))  # every demonstration that has a chunk keeps one
+        kept = [np.arange(begin, count, thin) for begin, count in zip(first, counts, strict=True)]
+        demonstration = np.repeat(np.arange(len(counts)), [len(some) for some in kept])
+        parts = np.unique(self.part[np.unique(demonstration)])
+        if len(parts) < 3:
+            raise complaint(
+                self.source,
+                f"expected demonstrations of at least {horizon} steps to fit on, to stop by and to test on; "
+                f"{(counts > 0).sum()} of {len(counts)} are that long",
+                "choose a smaller --horizon",
+            )
+        start = self.starts[demonstration] + stride * np.concatenate(kept)
+        return Windows(start, demonstration, self.part[demonstration], horizon, stride * thin, total)
+
+    def save(self, folder: Path) -> None:
+        """Writes one .npy an array that is there, unless it stands there already, and a JSON file with the rest."""
+        for name in ARRAYS:
+            array, path = getattr(self, name), folder / f"{name}.npy"
+            mapped = getattr(array, "filename", None)
+            if array is not None and (mapped is None or Path(mapped).resolve() != path.resolve()):
+                np.save(path, array)
+        told = {name: getattr(self, name) for name in ("source", "names", "scale", "gripper", "tasks", "notes")}
+        (folder / META).write_text(json.dumps(told, indent=1))
+
+    @classmethod
+    def load(cls, folder: Path) -> Trajectories:
+        """Reads what `save` wrote, memory-mapped."""
+        told = json.loads((folder / META).read_text())
+        told = {name: tuple(value) if isinstance(value, list) else value for name, value in told.items()}
+        there = {name: folder / f"{name}.npy" for name in ARRAYS}
+        arrays = {name: np.load(path, mmap_mode="r") for name, path in there.items() if path.exists()}
+        return cls(**told, **arrays)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Which chunks are measured. M rows."""
+
+    start: Int[np.ndarray, " M"]
+    """The step of the first action."""
+    demonstration: Int[np.ndarray, " M"]
+    part: Int[np.ndarray, " M"]
+    """TRAIN, VALIDATION or TEST."""
+    horizon: int
+    stride: int
+    """A chunk at every so many steps."""
+    there: int
+    """How many there were before some were left out."""
+
+    def chunks(self, trajectories: Trajectories) -> Float[np.ndarray, "M T D"]:
+        """The actions."""
+        return np.asarray(trajectories.action)[self.start[:, None] + np.arange(self.horizon)]
+
+    def rows(self, part: int) -> Int[np.ndarray, " m"]:
+        """Numbers of the chunks of a part."""
+        return np.flatnonzero(self.part == part)
+
+
+def switches(action: Float[np.ndarray, "N D"]) -> tuple[int, ...]:
+    """The action values that take two or three different values only: they open and close something."""
+    few = (d for d in range(action.shape[1]) if len(np.unique(action[:1000, d])) <= SWITCH)
+    return tuple(d for d in few if 1 < len(np.unique(action[:, d])) <= SWITCH)
+
+
+def numbered(names: Sequence[str]) -> tuple[Int[np.ndarray, " E"], tuple[str, ...]]:
+    """Tasks as numbers, and the name of each."""
+    known, number = np.unique(np.asarray(names, dtype=str), return_inverse=True)
+    return number.astype(np.int64), tuple(str(name) for name in known)

@@ -1,0 +1,126 @@
+"""The job that retrains a policy head offline on a dataset: how far off its actions are, and what its code costs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors.torch import load_file
+from torch import Tensor
+
+from compression_gap.data.trajectories import TRAIN, Chunking
+from compression_gap.measures.attempts import read, write
+from compression_gap.measures.quantity import mean_over_demonstrations
+from compression_gap.pipeline.job import Context, Cost, Job
+from compression_gap.pipeline.jobs.audited import TOLD, Arm, Audited
+from compression_gap.pipeline.jobs.data import SUMMARY
+from compression_gap.pipeline.jobs.dataset import Dataset
+from compression_gap.pipeline.jobs.tokenizer_audit import AuditTokenizer, padded
+from compression_gap.store import Store, write_json
+from compression_gap.tokenizers.base import Tokenizer, Tokens
+from compression_gap.training import save_tensors
+from compression_gap.verdict.head_learning import Code, HeadTraining
+from compression_gap.verdict.heads import Executed, retrain_heads
+
+HEADS, EXECUTED = "heads", "errors.safetensors"
+
+
+@dataclass(frozen=True)
+class AuditHead(Job, kind="audit_head", version=1):
+    """A head retrained offline: over a tokenizer's code, or a regression. Writes summary.json and the errors of every
+    test chunk."""
+
+    resumable: ClassVar[bool] = True
+    dataset: Dataset
+    chunking: Chunking
+    arm: Arm
+    """What it is told."""
+    tokenizer: AuditTokenizer | None
+    """None: it predicts the chunk itself."""
+    training: HeadTraining
+
+    @property
+    def title(self) -> str:
+        over = "actions" if self.tokenizer is None else f"codes of {self.tokenizer.tokenizer.kind}"
+        return f"policy head over {over}, told {TOLD[self.arm]}"
+
+    def cost(self) -> Cost:
+        replicas = len(self.training.seeds) * len(self.training.fractions)
+        return Cost(5 + self.training.steps * replicas * (0.01 if self.tokenizer is None else 0.05), memory_mb=1500)
+
+    def run(self, context: Context) -> None:
+        audited = Audited.of(self.dataset, self.chunking, context.store)
+        windows, given = audited.windows, audited.trajectories
+        chunks = audited.scaled.unflatten(1, (windows.horizon, -1))
+        tokenizer = None if self.tokenizer is None else self.tokenizer.load(context.store)
+        code = None if tokenizer is None else code_of(audited, tokenizer)
+        rank = torch.from_numpy(given.rank[windows.demonstration])
+        inputs, folder = audited.inputs(self.arm), context.folder / HEADS
+        found = retrain_heads(inputs, chunks, code, rank, self.training, folder, context.report)
+        rows = torch.from_numpy(found.rows)
+        kept = {name: torch.from_numpy(getattr(found, name)) for name in ("errors", "rows", "demonstration")}
+        if code is not None:
+            assert found.bits is not None, "a head over codes tells their length"
+            mean = chunks[windows.rows(TRAIN)].mean(dim=0)
+            back = code.read(code.ids[rows])
+            back = torch.where(back.isfinite().flatten(1).all(dim=1)[:, None, None], back, mean)
+            kept["bits"] = torch.from_numpy(found.bits)
+            kept["reconstruction"] = (back - chunks[rows]).double().square().mean(dim=(1, 2))
+        save_tensors(kept, context.folder / EXECUTED)
+        demonstrations = len(np.unique(given.rank[windows.demonstration[windows.rows(TRAIN)]]))
+        write_json(context.folder / SUMMARY, told(found, audited, demonstrations))
+        shutil.rmtree(folder)
+
+    def load(self, store: Store) -> Executed:
+        """What the heads would execute on test chunks."""
+        kept = {name: tensor.numpy() for name, tensor in load_file(store.folder(self) / EXECUTED).items()}
+        way = json.loads((store.folder(self) / SUMMARY).read_text())["way"]
+        bits, arrays = kept.get("bits"), (kept["rows"], kept["demonstration"])
+        return Executed(self.training.fractions, kept["errors"], bits, *arrays, way)
+
+    def reconstruction(self, store: Store) -> Float[np.ndarray, " N"] | None:
+        """Mean squared error of the test chunks as their own codes read them; None without a code."""
+        kept = load_file(store.folder(self) / EXECUTED)
+        return kept["reconstruction"].numpy() if "reconstruction" in kept else None
+
+
+def code_of(audited: Audited, tokenizer: Tokenizer) -> Code:
+    """The codes of all chunks and how they are read; a chunk that cannot be written has a code that ends at once."""
+    written = write(tokenizer, torch.from_numpy(audited.chunk))
+    some = torch.from_numpy(padded(written.tokens, tokenizer.vocab_size))
+    ids = torch.full((len(audited.chunk), some.shape[1]), -1, dtype=some.dtype)
+    ids[:, 0] = tokenizer.vocab_size
+    ids[written.rows] = some
+    whole = ((ids >= 0) & (ids < tokenizer.vocab_size)).all()
+
+    def chunks(codes: Int[Tensor, "M L"]) -> Float[Tensor, "M T a"]:
+        ends = (codes < 0) | (codes >= tokenizer.vocab_size)
+        length = torch.where(ends.any(dim=1), ends.long().argmax(dim=1), codes.shape[1])
+        found = read(tokenizer, Tokens(codes.masked_fill(ends, 0), length))
+        return audited.scale(found.chunk).where(found.valid[:, None, None], torch.nan)
+
+    return Code(ids, tokenizer.vocab_size, tokenizer.digits if whole else None, chunks)
+
+
+def told(found: Executed, audited: Audited, demonstrations: int) -> dict[str, Any]:
+    """Error of what is executed as a share of the arm's variance, and the bits of the code that are left open."""
+    values = audited.scaled.shape[1]
+    errors = found.errors * values / audited.variance
+    error = mean_over_demonstrations(errors[-1], found.demonstration, kind="estimate", unit="of the variance")
+    left = None
+    if found.bits is not None:
+        left = dataclasses.asdict(mean_over_demonstrations(found.bits[-1], found.demonstration, kind="upper bound"))
+    curve = errors.mean(axis=(1, 2)).tolist()
+    counts = [int(np.ceil(fraction * demonstrations)) for fraction in found.fractions]
+    return {
+        "error": dataclasses.asdict(error),
+        "left": left,
+        "way": found.way,
+        "curve": [list(point) for point in zip(counts, curve, strict=True)],
+    }

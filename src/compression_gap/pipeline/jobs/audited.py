@@ -1,0 +1,135 @@
+"""What all measurements of an audit start from: its chunks, scaled, and what each arm may know about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from compression_gap.data.checked import complaint
+from compression_gap.data.trajectories import TRAIN, Chunking, Trajectories, Windows
+from compression_gap.pipeline.jobs.dataset import Dataset
+from compression_gap.scaling import ActionScaling
+from compression_gap.seeds import seed_of
+from compression_gap.store import Store
+
+Arm = Literal["nothing", "features", "candidate", "known", "state", "shuffled", "random"]
+TOLD: dict[Arm, str] = {
+    "nothing": "nothing",
+    "features": "features",
+    "candidate": "the candidate's features",
+    "known": "proprioception and task",
+    "state": "the true state",
+    "shuffled": "other chunks' features",
+    "random": "random numbers",
+}
+MOST_TASKS = 128  # more are too many columns to be told apart by
+
+
+@dataclass(frozen=True)
+class Audited:
+    """M chunks and what stands beside them."""
+
+    trajectories: Trajectories
+    windows: Windows
+    chunk: Float[np.ndarray, "M T D"]
+    """In the dataset's units."""
+    scaled: Float[Tensor, "M A"]
+    """The arm values that vary, scaled to [-1, 1] by their range in training demonstrations."""
+    columns: tuple[int, ...]
+    """Which action values these are."""
+    scaling: ActionScaling
+
+    @classmethod
+    def of(cls, dataset: Dataset, chunking: Chunking, store: Store) -> Audited:
+        """Raises ValueError if there is nothing to measure."""
+        trajectories = dataset.load(store)
+        trajectories.check()
+        windows = trajectories.windows(chunking)
+        chunk = windows.chunks(trajectories)
+        scaling = ActionScaling(chunk.shape[2])
+        scaling.fit(torch.from_numpy(chunk[windows.rows(TRAIN)]))
+        half_range = scaling.half_range.numpy()
+        columns = tuple(d for d in trajectories.arm if half_range[d] > 0)
+        if not columns:
+            what = "expected actions that change in the training demonstrations, got none"
+            raise complaint(trajectories.source, what, "there is nothing to measure")
+        scaled = scaling(torch.from_numpy(chunk))[..., list(columns)].flatten(1)
+        return cls(trajectories, windows, chunk, scaled, columns, scaling)
+
+    @property
+    def variance(self) -> float:
+        """Of the scaled training chunks, summed over their values: the error of who knows nothing."""
+        return float(self.scaled[self.windows.rows(TRAIN)].double().var(dim=0, correction=0).sum())
+
+    def squared_error(
+        self, chunk: Float[np.ndarray, "N T D"], other: Float[np.ndarray, "N T D"]
+    ) -> Float[np.ndarray, " N"]:
+        """Between chunks in the dataset's units, on the scale [-1, 1], summed over the arm values."""
+        one, two = (self.scale(torch.from_numpy(some)).double() for some in (chunk, other))
+        return (one - two).square().sum(dim=(1, 2)).numpy()
+
+    def scale(self, chunk: Float[Tensor, "N T D"]) -> Float[Tensor, "N T a"]:
+        """The arm values of chunks in the dataset's units, on the scale."""
+        return self.scaling(chunk)[..., list(self.columns)]
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Names of the action values that bits of actions are not about."""
+        names = self.trajectories.names
+        return tuple(names[d] for d in range(len(names)) if d not in self.columns)
+
+    @property
+    def known(self) -> Float[Tensor, "M P"]:
+        """Proprioception and task; without columns where there is neither."""
+        given, start = self.trajectories, self.windows.start
+        parts = [torch.zeros(len(start), 0)]
+        if given.proprioception is not None:
+            parts.append(rows_of(given.proprioception, start))
+        if tells_task(given):
+            task = torch.from_numpy(np.asarray(given.task)[self.windows.demonstration])
+            parts.append(torch.nn.functional.one_hot(task, len(given.tasks)).float())
+        return torch.cat(parts, dim=1)
+
+    def inputs(self, arm: Arm) -> Float[Tensor, "M F"]:
+        """What an arm is told about every chunk; proprioception and task go with all of them."""
+        given, start, known = self.trajectories, self.windows.start, self.known
+        if arm == "nothing":
+            return torch.zeros(len(start), 1)
+        if arm == "known":
+            return known
+        if arm == "state":
+            assert given.state is not None, "asked only where there is one"
+            return torch.cat([rows_of(given.state, start), known], dim=1)
+        source = given.candidate if arm == "candidate" else given.features
+        assert source is not None, "asked only where there are some"
+        features = rows_of(source, start)
+        generator = torch.Generator().manual_seed(seed_of("arm", arm))
+        if arm == "shuffled":
+            features = features[torch.randperm(len(features), generator=generator)]
+        elif arm == "random":
+            features = torch.randn(features.shape, generator=generator)
+        return torch.cat([features, known], dim=1)
+
+
+def tells_task(given: Trajectories) -> bool:
+    """Whether the task is among what is known: there are several, and not too many to tell apart."""
+    return 1 < len(given.tasks) <= MOST_TASKS
+
+
+def arms_of(given: Trajectories) -> tuple[Arm, ...]:
+    """What there is to be told of a dataset's actions."""
+    known: tuple[Arm, ...] = ("known",) if given.proprioception is not None or tells_task(given) else ()
+    seen: tuple[Arm, ...] = ("features",) if given.features is not None else ()
+    state: tuple[Arm, ...] = ("state",) if given.state is not None else ()
+    other: tuple[Arm, ...] = ("candidate",) if given.candidate is not None else ()
+    return (*seen, *other, *known, *state)
+
+
+def rows_of(array: np.ndarray, rows: np.ndarray) -> Float[Tensor, "M W"]:
+    """Some rows of an array that may be memory-mapped, as Float32."""
+    return torch.from_numpy(np.asarray(array[rows], dtype=np.float32))

@@ -1,0 +1,123 @@
+"""An audit at the shell: at most 40 lines, the verdict first."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from compression_gap.measures.quantity import Quantity
+from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow, VerdictRow
+from compression_gap.report.audit_words import (
+    SIGNS,
+    briefly,
+    code_failure,
+    few,
+    plain,
+    tells,
+    verdict_label,
+    what_there_is,
+)
+
+WIDTH = 118
+LINES = 40
+MOST_CODES = 3
+MOST_UPGRADES = 3
+GAP = 3  # spaces between columns
+
+
+def summary(content: AuditContent, page: str) -> list[str]:
+    """The lines; what does not fit is on the page."""
+    lines: list[str] = []
+    for number, row in enumerate(content.verdicts[:2]):
+        lines += _verdict(row, evidence=2 if number == 0 else 0)
+    lines += _wrapped(f"{content.source}: {what_there_is(content)}.")
+    lines += _aligned(_actions(content))
+    lines += _aligned(_codes(content.codes, content.continuous))
+    for row in content.verdicts[:1]:
+        lines += _upgrades(row)
+    lines += [told for row in content.codes if (told := code_failure(row))][:2]
+    lines += _wrapped(f"cannot be known from this: {'; '.join(content.unknown)}")
+    if content.left_out:
+        lines += _wrapped(f"left out by --budget {content.budget}: {'; '.join(content.left_out)}")
+    signs = ", ".join(f"{sign} {kind}" for kind, sign in SIGNS.items())
+    unsure = "; ! denoisers not converged: more demonstrations would tell more bits" if _unsure(content) else ""
+    lines += _wrapped(f"{signs}; {few(content) or 'intervals: 95 %, for other demonstrations'}{unsure}")
+    return [*lines[: LINES - 1], f"report: {page}"]
+
+
+def _unsure(content: AuditContent) -> bool:
+    return any(row.converged is False for row in content.arms)
+
+
+def _verdict(row: VerdictRow, evidence: int) -> list[str]:
+    label = verdict_label(row).replace(row.label, row.label.upper(), 1)
+    lines = _wrapped(f"{label} (through {row.code}): {row.sentence}")
+    for line in row.evidence[:evidence]:
+        lines += _wrapped(f"  {line}")
+    return [*lines, *(_wrapped(f"  what would settle it: {row.settle}") if row.settle else [])]
+
+
+def _upgrades(row: VerdictRow) -> list[str]:
+    """What each buys."""
+    if not row.upgrades:
+        return []
+    rows = [[f"what an upgrade buys, through {row.code}", "", ""]]
+    for upgrade in row.upgrades[:MOST_UPGRADES]:
+        unit = "" if upgrade.gain.value is None else f" {upgrade.gain.unit}"
+        chance = "" if upgrade.chance is None else f"counts with probability {plain(upgrade.chance, 2)}"
+        rows.append([f"  {upgrade.name}", f"{briefly(upgrade.gain, 1)}{unit}", chance])
+    return _aligned(rows)
+
+
+def _actions(content: AuditContent) -> list[list[str]]:
+    """Bits of actions and about them."""
+    held = f"the next {content.horizon} actions hold"
+    rows = [[f"bits a chunk, through noise of {content.sigma:g}", "", "beyond the robot's own state", "left open"]]
+    rows.append([held, briefly(content.held), "", ""])
+    for row in content.arms:
+        unsure = " !" if row.converged is False else ""
+        beyond = row.denoised_beyond or row.beyond
+        rows.append(
+            [f"  {row.words} {tells(row.arm)}", briefly(row.best) + unsure, _or_nothing(beyond), briefly(row.left)]
+        )
+    return rows
+
+
+def _codes(codes: Sequence[CodeRow], continuous: Sequence[HeadRow]) -> list[list[str]]:
+    """Codes side by side: what they hold, their error, and the error of a policy that predicts them."""
+    known = [row for row in codes if row.code is not None][:MOST_CODES]
+    rows = [["codes", *(row.name for row in known), *(["no code"] if continuous else [])]]
+    end = [""] if continuous else []
+    rows.append(["bits of a code", *(briefly(row.code) for row in known), *end])
+    rows.append(["bits an ideal code needs for its error", *(briefly(row.needed) for row in known), *end])
+    rows.append(["error of the code, % of the variance", *(briefly(row.error, 2, 100) for row in known), *end])
+    if any(row.mm for row in known):
+        rows.append(["error of the code, mm", *(briefly(row.mm, 2) for row in known), *end])
+    of_codes = [{head.arm: head for head in row.heads} for row in known]
+    without = [{head.arm: head for head in continuous}] if continuous else []
+    for arm in dict.fromkeys(arm for heads in (*of_codes, *without) for arm in heads):
+        found = [heads.get(arm) for heads in (*of_codes, *without)]
+        words = next(head.words for head in found if head is not None)
+        rows.append([f"a policy told {words} errs, %", *(_or_nothing(head and head.error, 1, 100) for head in found)])
+        if any(head is not None and head.told is not None for head in found):
+            rows.append(["  and is told of the code, bits", *(_or_nothing(head and head.told) for head in found)])
+    return rows
+
+
+def _or_nothing(quantity: Quantity | None, decimals: int = 1, factor: float = 1.0) -> str:
+    return "" if quantity is None else briefly(quantity, decimals, factor)
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns under one another: the first to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+        lines.append((" " * GAP).join(cells).rstrip())
+    return lines
+
+
+def _wrapped(text: str) -> list[str]:
+    indent = " " * (len(text) - len(text.lstrip()))
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent + "  ", break_on_hyphens=False)

@@ -1,0 +1,317 @@
+"""`cgap audit` at the shell, on small datasets of every format: the answer, the page, and what is typed wrong."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console
+from torch import Tensor
+
+from browser import DARK, look
+from compression_gap import plugins
+from compression_gap.cli import main
+from compression_gap.commands import Answer, Asked, Selection, Source, audit
+from compression_gap.commands.audit_plan import BUDGETS
+from compression_gap.measures.encoder_probe import Probing
+from compression_gap.shapes import ChunkShape
+from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec, Tokens
+from compression_gap.tokenizers.binning import Binning, BinningTokenizer
+from compression_gap.verdict.head_learning import HeadTraining
+from datasets import NAMES, STEPS, arrays, write_arrays, write_lerobot, write_libero
+from recorded import run_here
+
+PLAN = import_module("compression_gap.commands.audit_plan")
+COMMAND = import_module("compression_gap.commands.audit")
+TINY = HeadTraining(steps=8, batch=16, width=8, seeds=(0,), fractions=(0.5, 1.0), judged=100)
+SMALL = {
+    name: replace(budget, heads=TINY, training_steps=4, replays=min(budget.replays, 4))
+    for name, budget in BUDGETS.items()
+}
+PROBING = Probing(steps=8, batch=16, width=16, seeds=(0,), hastes=(0.0,))
+CODES = ("binning:bins=5", "fast")
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Budgets of seconds, in this process."""
+    probing = {name: replace(one, probing=one.probing and PROBING) for name, one in SMALL.items()}
+    monkeypatch.setattr(COMMAND, "BUDGETS", probing)
+    for module in (COMMAND, import_module("compression_gap.commands.audit_data")):
+        monkeypatch.setattr(module, "finish", lambda jobs, store, workers, device, quiet: run_here(jobs, store))
+
+
+def answer(root: Path, *typed: str | Path, budget: str = "2m", names: tuple[str, ...] = CODES, **source: Any) -> Answer:
+    which = (source.pop("tasks", None), source.pop("episodes", 60), "fixed", source.pop("leaves", {}))
+    chosen = Selection(str(typed[0]), *which)
+    given = {"features": (), "encoder": None, "units": None} | source
+    asked = Asked(Source([str(word) for word in typed], chosen, **given), names, budget, 8, 4)
+    return audit(asked, root, 1, "cpu", quiet=True)
+
+
+def told(found: Answer) -> list[str]:
+    """The lines at the shell."""
+    console = Console(file=io.StringIO(), width=200, highlight=False)
+    found.show(console)
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+
+
+FORMATS: dict[str, Callable[[Path], Path]] = {
+    "arrays": lambda folder: write_arrays(folder / "own.npz", arrays(60)),
+    "lerobot v3.0": lambda folder: write_lerobot(folder / "set", "v3.0"),
+    "lerobot v2.1": lambda folder: write_lerobot(folder / "set", "v2.1"),
+    "libero": lambda folder: write_libero(folder / "stove_demo.hdf5"),
+}
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_is_audited(form: str, tmp_path: Path):
+    found = answer(tmp_path / "store", FORMATS[form](tmp_path))
+    data = found.data
+    assert not found.failed
+    assert json.loads(json.dumps(data, allow_nan=False)) == data
+    assert (data["demonstrations"], data["test_demonstrations"]) == (60, 8)
+    assert data["held"]["kind"] == "upper bound"
+    assert data["held"]["low"] < data["held"]["value"] < data["held"]["high"]
+    assert [row["name"] for row in data["codes"]] == list(CODES)
+    has_features = form == "arrays"
+    assert [row["arm"] for row in data["arms"]] == [*(["features"] if has_features else []), "known"] + (
+        ["state"] if form in ("arrays", "libero") else []
+    )
+    assert bool(data["codes"][0]["mm"]) == (form in ("arrays", "libero"))
+    assert data["verdicts"][0]["code"] == CODES[0]
+    lines = told(found)
+    assert len(lines) <= 40
+    assert max(map(len, lines)) < 200
+    assert lines[-1] == f"report: {data['report']}"
+    page = Path(data["report"]).read_text("utf-8")
+    assert "http" not in page.replace("http://www.w3.org", "")
+    for words in ("upper bound", "estimate", "Left out by the budget of 2m", f"noise of {data['sigma']}"):
+        assert words in page
+
+
+def quantities(told: Any) -> list[dict[str, Any]]:
+    """Every number of the answer that has a unit."""
+    if isinstance(told, dict):
+        own = [told] if {"value", "kind", "unit"} <= set(told) else []
+        return own + [one for value in told.values() for one in quantities(value)]
+    return [one for value in told for one in quantities(value)] if isinstance(told, list) else []
+
+
+def test_every_number_says_what_it_is_and_larger_budgets_add_to_it(tmp_path: Path):
+    path = write_arrays(tmp_path / "own.npz", arrays(60))
+    short, long = (answer(tmp_path / "store", path, budget=budget).data for budget in ("2m", "10m"))
+    found = quantities(long)
+    assert len(found) > 40
+    assert {one["kind"] for one in found} == {"upper bound", "lower bound", "estimate"}
+    assert all(one["value"] is not None or one["note"] for one in found)
+    assert {row["arm"] for row in long["arms"]} - {row["arm"] for row in short["arms"]} == {"shuffled"}
+    assert [row["denoised"] for row in short["arms"]] == [None, None, None]
+    assert all(row["denoised"]["kind"] == "estimate" for row in long["arms"])
+    assert (len(short["denoised_curve"]), len(long["denoised_curve"])) == (0, 80)
+    assert long["codes"][0]["needed"]["value"] <= short["codes"][0]["needed"]["value"]
+    assert len(short["left_out"]) > len(long["left_out"]) > 0
+    assert short["horizon"] == 8
+
+
+def test_features_tell_the_goal_and_shuffled_ones_nothing(tmp_path: Path):
+    data = answer(
+        tmp_path / "store", write_arrays(tmp_path / "own.npz", arrays(60)), budget="10m", names=CODES[:1]
+    ).data
+    beyond = {row["arm"]: row["beyond"] for row in data["arms"]}
+    assert beyond["features"]["low"] > 3
+    assert beyond["state"]["value"] > beyond["features"]["value"]
+    assert abs(beyond["shuffled"]["value"]) < 0.5
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path):
+    path, root = write_arrays(tmp_path / "alpha.npz", arrays(60)), tmp_path / "store"
+    first = answer(root, path).data
+    page = Path(first["report"]).read_bytes()
+    results = {one: one.stat().st_mtime_ns for one in root.glob("*/*/provenance.json")}
+    moved = path.rename(tmp_path / "omega.npz")
+    again = answer(root, moved).data
+    assert {one: one.stat().st_mtime_ns for one in root.glob("*/*/provenance.json")} == results
+    assert again["codes"] == first["codes"]
+    assert Path(again["report"]).read_bytes() == page.replace(b"alpha", b"omega")
+
+
+def test_a_changed_file_is_another_dataset(tmp_path: Path):
+    fields, root = arrays(60), tmp_path / "store"
+    path = write_arrays(tmp_path / "own.npz", fields)
+    first = answer(root, path, names=CODES[:1]).data
+    fields["action"][:, 0] *= 2.0
+    again = answer(root, write_arrays(path, fields), names=CODES[:1]).data
+    assert again["codes"][0]["mm"]["value"] > 1.2 * first["codes"][0]["mm"]["value"]
+
+
+def test_features_apart_and_a_candidate_are_compared(tmp_path: Path):
+    fields = arrays(60)
+    state, seen = fields.pop("state"), fields.pop("features")
+    for name, array in {"own": seen, "better": state}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    path = write_arrays(tmp_path / "own.npz", fields)
+    files = (tmp_path / "own.npy", tmp_path / "better.npy")
+    data = answer(tmp_path / "store", path, features=files, names=CODES[:1]).data
+    assert [row["arm"] for row in data["arms"]] == ["features", "candidate", "known"]
+    upgrade = data["verdicts"][0]["upgrades"][0]
+    assert upgrade["name"] == "a better encoder (the candidate's features)"
+    assert upgrade["gain"]["value"] is not None
+    with pytest.raises(ValueError, match="expected at most two"):
+        answer(tmp_path / "store", path, features=(*files, files[0]))
+
+
+def test_a_suite_lends_its_units(tmp_path: Path):
+    path = write_lerobot(tmp_path / "set", "v3.0")
+    data = answer(tmp_path / "store", path, names=CODES[:1], units="tabletop").data
+    assert data["codes"][0]["mm"]["unit"] == "mm"
+    assert data["notes"][-1] == "actions are taken to be tabletop's: its units and grippers"
+    with pytest.raises(ValueError, match="suites has no kind 'tabeltop'; did you mean 'tabletop'"):
+        answer(tmp_path / "store", path, units="tabeltop")
+
+
+@pytest.mark.parametrize("encoder", [None, "channel:sigma=5", "supervised:steps=4,channels=(4,8),keypoints=4,width=8"])
+def test_a_suite_is_audited_with_and_without_an_encoder(encoder: str | None, tmp_path: Path):
+    found = answer(
+        tmp_path, "tabletop", names=CODES[:1], encoder=encoder, leaves={"image_size": "16"}, tasks=[0], episodes=56
+    )
+    assert not found.failed
+    arms = [row["arm"] for row in found.data["arms"]]
+    assert arms == ([] if encoder is None else ["features"]) + ["known", "state"]
+    assert found.data["codes"][0]["mm"]["unit"] == "mm"
+    assert found.data["command"].startswith("cgap audit tabletop --tasks 0 --episodes 56 --initial-states fixed")
+    assert "gripper (-1 opens, +1 closes)" in found.data["actions_left_out"]
+
+
+def test_a_suite_that_can_be_simulated_gives_points(tmp_path: Path):
+    chosen = {"names": CODES[:1], "encoder": "channel:sigma=5", "tasks": [0], "episodes": 56}
+    data = answer(tmp_path, "tabletop", budget="10m", **chosen).data
+    upgrade = data["verdicts"][0]["upgrades"][0]
+    assert upgrade["gain"]["unit"] == "points"
+    assert "white noise" in data["unknown"][0]
+    assert len(list((tmp_path / "noisy_replay").iterdir())) == 9
+
+
+def test_an_encoder_is_shown_the_pictures_of_a_file(tmp_path: Path):
+    path = write_libero(tmp_path / "stove_demo.hdf5", pictures=32)
+    store = tmp_path / "store"
+    data = answer(store, path, names=CODES[:1], encoder="random_conv:channels=(4, 8),keypoints=4,width=8").data
+    assert [row["arm"] for row in data["arms"]] == ["features", "known", "state"]
+    (kept,) = store.glob("file_dataset/*/features.npy")
+    features = np.load(kept).reshape(60, STEPS - 1, -1)  # the first action of each is left away
+    looked = np.arange(STEPS - 1) % 4 == 0
+    assert np.isnan(features[:, ~looked]).all()
+    first = features[:, 0]
+    np.testing.assert_allclose(features[:, looked], np.repeat(first[:, None], looked.sum(), axis=1), atol=1e-5)
+    assert len(np.unique(first.round(4), axis=0)) > 30  # a bright square stands where the goal of a demonstration is
+    with pytest.raises(ValueError, match="expected one that reads pictures as it is"):
+        answer(tmp_path / "store", path, encoder="state")
+
+
+def test_few_demonstrations_get_no_interval_and_no_verdict(tmp_path: Path):
+    found = answer(tmp_path / "store", write_arrays(tmp_path / "own.npz", arrays(20)), names=CODES[:1])
+    assert found.data["held"]["low"] is None
+    assert [row["label"] for row in found.data["verdicts"]] == ["undetermined", "undetermined"]
+    assert (
+        "too little data: 2 demonstrations to test on, at least 8 are needed" in found.data["verdicts"][0]["sentence"]
+    )
+    assert any("no interval" in line for line in told(found))
+
+
+@dataclass(frozen=True)
+class Moody(TokenizerSpec, kind="moody"):
+    """Bins that cannot write what begins far to the right."""
+
+    def build(self, shape: ChunkShape) -> Tokenizer:
+        return MoodyTokenizer(Binning(bins=3), shape)
+
+
+class MoodyTokenizer(BinningTokenizer):
+    """Raises for some chunks."""
+
+    def encode(self, chunk: Tensor) -> Tokens:
+        if (chunk[:, 0, 0] > 0.5).any():
+            raise ArithmeticError("too far right")
+        return super().encode(chunk)
+
+
+@dataclass(frozen=True)
+class Broken(TokenizerSpec, kind="broken"):
+    """Fails when it is fitted."""
+
+    def build(self, shape: ChunkShape) -> Tokenizer:
+        return BrokenTokenizer(Binning(bins=3), shape)
+
+
+class BrokenTokenizer(BinningTokenizer):
+    """Cannot be fitted."""
+
+    def fit(self, chunks: Tensor) -> None:
+        raise ZeroDivisionError("nothing fits")
+
+
+def test_a_tokenizer_that_crashes_is_told_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for part in (Moody, Broken):
+        monkeypatch.setitem(plugins.BUILT_IN["tokenizers"], part.kind, "never imported")
+    find = plugins.find
+    own = {"moody": Moody, "broken": Broken}
+    monkeypatch.setattr(plugins, "find", lambda family, kind: own[kind] if kind in own else find(family, kind))
+    path = write_arrays(tmp_path / "own.npz", arrays(60))
+    found = answer(tmp_path / "store", path, names=("broken", "moody", CODES[0]))
+    broken, moody, well = found.data["codes"]
+    assert found.failed
+    assert broken["failed"] == "ZeroDivisionError: nothing fits"
+    assert moody["lost"] > 0
+    assert moody["error"]["value"] > well["error"]["value"]
+    assert [row["code"] for row in found.data["verdicts"]] == ["moody", CODES[0], "no code"]
+    assert "broken: ZeroDivisionError: nothing fits" in told(found)
+    assert any("moody" in line and "could not be written or read" in line for line in told(found))
+
+
+@pytest.mark.parametrize("scheme", [1, DARK])
+def test_the_page_is_quiet_in_a_browser(scheme: int, tmp_path: Path):
+    data = answer(tmp_path / "store", write_arrays(tmp_path / "own.npz", arrays(60))).data
+    seen = look(Path(data["report"]).read_text("utf-8"), tmp_path, scheme=scheme)
+    assert seen.console == []
+    assert seen.bytes > 50_000
+    assert (max(seen.first_pixel) < 60) == (scheme == DARK)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["gone.npz"], "gone.npz: there is no such file or folder"),
+        (["tabeltop"], "there is no suite 'tabeltop'; did you mean 'tabletop'?"),
+        (["own.npz", "--tokenizer", "binnig"], "tokenizers has no kind 'binnig'; did you mean 'binning'?"),
+        (["own.npz", "--encoder", "state"], "own.npz has no pictures that are read here; compute its features"),
+        (["own.npz", "--horizon", "31"], "the longest has 30; choose a --horizon of at most 30"),
+        (["few.npz"], "expected at least 7 demonstrations (5 to fit on, 1 to stop by, 1 to test on), got 3"),
+        (["still.npz"], "expected actions that change, got none"),
+        (["gap.npz"], "action[7, 1]: expected a number, got nan"),
+        (["own.npz", "--features", "short.npy"], "short.npy: expected [1800, F], got [5, 2]"),
+        (["tabletop", "--features", "short.npy"], "it is for files, and tabletop is a suite"),
+        (["own.npz", "few.npz"], "expected one .npz, LIBERO's .hdf5 files, or the folder of one LeRobot dataset"),
+    ],
+)
+def test_bad_input_is_one_clear_line(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    write_arrays(tmp_path / "own.npz", arrays(60))
+    write_arrays(tmp_path / "few.npz", arrays(3))
+    write_arrays(tmp_path / "still.npz", {**arrays(10), "action": np.ones((300, len(NAMES)))})
+    gap = arrays(10)
+    gap["action"][7, 1] = np.nan
+    write_arrays(tmp_path / "gap.npz", gap)
+    np.save(tmp_path / "short.npy", np.ones((5, 2)))
+    assert main(["audit", *words, "--store", "store"]) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.err.count("\n") == 1

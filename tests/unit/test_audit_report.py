@@ -1,0 +1,145 @@
+"""The page and the lines of an audit, made of numbers that were never measured."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Kind, Quantity
+from compression_gap.report.audit import render
+from compression_gap.report.audit_content import ArmRow, AuditContent, CodeRow, HeadRow, Upgrade, VerdictRow
+from compression_gap.report.audit_terminal import LINES, summary
+from compression_gap.report.audit_words import briefly
+from compression_gap.report.pipes import Pipe, pipes
+
+
+def bits(value: float, kind: Kind = "estimate") -> Quantity:
+    return Quantity(value, kind, BITS, DEMONSTRATIONS, value - 1, value + 1)
+
+
+def share(value: float) -> Quantity:
+    return Quantity(value, "estimate", "of the variance", DEMONSTRATIONS)
+
+
+UNKNOWN = Quantity(None, "estimate", BITS, DEMONSTRATIONS, note="not converged")
+HEAD = HeadRow("features", "features", share(0.2), bits(30, "upper bound"), bits(12), UNKNOWN, ((10, 0.3), (20, 0.2)))
+CODE = CodeRow(
+    name="oat <small>",
+    spec={},
+    nominal=bits(80, "upper bound"),
+    code=bits(42, "upper bound"),
+    certified=bits(9, "lower bound"),
+    error=share(0.01),
+    needed=bits(30, "upper bound"),
+    excess=bits(12),
+    prefixes=({"tokens": 1, "nominal_bits": 10.0, "error": 0.4},),
+    heads=(HEAD,),
+)
+VERDICT = VerdictRow(
+    code="oat <small>",
+    label="encoder-bound",
+    sentence="predicted gains: encoder 40 %",
+    leaning="",
+    probability=0.93,
+    evidence=("the code itself errs little",),
+    settle="",
+    upgrades=(Upgrade("a better encoder", Quantity(40.0, "estimate", "% of the error", "90 %", 30.0, 50.0), 0.99),),
+)
+UNDETERMINED = replace(
+    VERDICT, code="fast", label="undetermined", leaning="several", probability=0.4, settle="more data"
+)
+CONTENT = AuditContent(
+    name="mine",
+    source="plain arrays",
+    notes=("the state is taken for what it is",),
+    budget="2m",
+    left_out=("learning curves",),
+    unknown=("success",),
+    steps=1000,
+    demonstrations=60,
+    tasks=2,
+    chunks=200,
+    chunks_there=800,
+    test_chunks=30,
+    test_demonstrations=8,
+    horizon=16,
+    stride=8,
+    sigma=0.025,
+    actions=("x", "y"),
+    actions_left_out=("gripper",),
+    held=bits(60, "upper bound"),
+    arms=(ArmRow("features", "features", bits(15), bits(45, "upper bound"), bits(10), bits(18), bits(12), False),),
+    codes=(CODE, CodeRow("fast", {}, failed="ValueError: nothing fits")),
+    continuous=(HEAD,),
+    verdicts=(
+        VERDICT,
+        replace(VERDICT, code="fast", label="undetermined", leaning="several", probability=0.4, settle="more data"),
+    ),
+    curve=tuple((2.0**n, 2.0 ** (-n / 2)) for n in range(1, 9)),
+    denoised_curve=((4.0, 0.5), (8.0, 0.2), (16.0, 0.05)),
+    command="cgap audit mine.npz",
+)
+
+
+def test_the_lines_say_verdict_kinds_and_what_is_missing():
+    lines = summary(CONTENT, "page.html")
+    assert lines[0].startswith("ENCODER-BOUND, probability 0.93 (through oat <small>)")
+    text = "\n".join(lines)
+    for words in ("≤ 60.0 [59.0, 61.0]", "≈ 18.0 [17.0, 19.0] !", "≤ 42.0", "left out by --budget 2m"):
+        assert words in text
+    assert "UNDETERMINED, leaning several, probability 0.40 (through fast)" in text
+    assert "fast: ValueError: nothing fits" in text
+    assert "200 of 800 chunks" in text
+    assert "! denoisers not converged" in text
+    assert "The denoisers have not converged" in render(CONTENT)
+    assert "counts with probability 0.99" in text
+    assert lines[-1] == "report: page.html"
+
+
+def test_the_lines_never_exceed_forty():
+    many = replace(CONTENT, verdicts=(VERDICT,) * 9, codes=(CODE,) * 9, unknown=("something that is long " * 9,) * 9)
+    assert len(summary(many, "page.html")) <= LINES
+
+
+def test_a_quantity_is_written_with_its_kind_or_its_reason():
+    assert briefly(bits(3, "lower bound")) == "≥ 3.0 [2.0, 4.0]"
+    assert briefly(UNKNOWN) == "not converged"
+    assert briefly(share(-0.001), 1, 100) == "≈ \N{MINUS SIGN}0.1"
+    assert briefly(None) == "\N{EN DASH}"
+
+
+def test_the_page_escapes_what_it_is_told_and_is_whole():
+    page = render(CONTENT)
+    assert "oat &lt;small&gt;" in page
+    assert "oat <small>" not in page
+    for words in (
+        "encoder-bound",
+        "probability 0.93",
+        "What would settle it",
+        "Left out by the budget of 2m",
+        "fast: ",
+    ):
+        assert words in page
+    assert "by a denoiser" in page
+    assert page.count('role="img"') == 3  # one pipeline, the plane and the learning curve
+
+
+def test_a_page_without_codes_or_features_is_still_a_page():
+    page = render(replace(CONTENT, arms=(), codes=(), continuous=(), verdicts=(), curve=()))
+    assert "so nothing tells anything about its actions" in page
+    assert 'role="img"' not in page
+    assert len(summary(replace(CONTENT, arms=(), codes=(), continuous=(), verdicts=()), "page.html")) < LINES
+
+
+def heights(drawn: str) -> list[float]:
+    return [float(part.partition('"')[0]) for part in drawn.split('height="')[1:]]
+
+
+@pytest.mark.parametrize(("value", "cut"), [(10.0, False), (500.0, True)])
+def test_a_pipe_is_as_wide_as_its_bits_up_to_the_drawing(value: float, cut: bool):
+    exact = Quantity(value, "upper bound", BITS, "all codes")
+    drawn = str(pipes([Pipe("code", exact, "s1"), Pipe("gone", None, "s2")], 100.0, "a pipe"))
+    assert ('class="cut"' in drawn) == cut
+    assert heights(drawn)[0] == pytest.approx(min(92.0, 0.92 * value), abs=0.06)
+    assert "not measured" in drawn
