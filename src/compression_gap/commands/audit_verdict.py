@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
 
 from compression_gap.commands.audit_plan import AuditPlan
 from compression_gap.measures.quantity import Quantity
@@ -37,13 +36,12 @@ def verdicts_of(
     rows = []
     for one, row in zip(plan.tokenizers, codes, strict=True):
         if (own := _own(one.heads, store)) is not None:
-            code = next(job for job in one.heads.values() if store.has(job)).reconstruction(store)
-            rows.append((float(own[1].errors[-1].mean()), _row(row, own, one.heads, free, code, curve, store)))
+            rows.append((float(own[1].errors[-1].mean()), _row(row, own, one.heads, free, curve, store)))
     if not plan.named:
         rows.sort(key=lambda pair: pair[0])
     found = [row for _, row in rows]
     if free is not None:
-        found.append(_row(CodeRow(NO_CODE, {}), free, plan.continuous, None, None, curve, store))
+        found.append(_row(CodeRow(NO_CODE, {}), free, plan.continuous, None, curve, store))
     return tuple(found)
 
 
@@ -60,19 +58,17 @@ def _row(
     own: tuple[Arm, Executed],
     heads: dict[Arm, AuditHead],
     free: tuple[Arm, Executed] | None,
-    reconstruction: Float[np.ndarray, " N"] | None,
     curve: SuccessCurve | None,
     store: Store,
 ) -> VerdictRow:
     arm, executed = own
     better: Arm | None = next((one for one in BETTER if one in heads and store.has(heads[one])), None)
-    arms = Arms(
-        executed,
-        encoder=heads[better].load(store) if better else None,
-        codebook=_finer(executed, reconstruction, free[1] if free else None),
-    )
-    read_back = None if reconstruction is None else Reconstruction(reconstruction)
-    found = offline_verdict(OfflineEvidence(arms, read_back, 1.0, row.code, curve, executed.demonstration))
+    arms = Arms(executed, encoder=heads[better].load(store) if better else None)
+    read_back = heads[arm].reconstruction(store)
+    # the candidate is a code without error, not the head without a code: that errs less as it need not choose one way
+    codes = None if read_back is None else Reconstruction(read_back, np.zeros_like(read_back))
+    variance = heads[arm].variance(store)
+    found = offline_verdict(OfflineEvidence(arms, codes, variance, row.code, curve, executed.demonstration))
     return VerdictRow(
         code=row.name,
         label=found.label,
@@ -83,17 +79,6 @@ def _row(
         settle=_settle(found, better),
         upgrades=tuple(_upgrades(found, better)),
     )
-
-
-def _finer(own: Executed, reconstruction: Float[np.ndarray, " N"] | None, free: Executed | None) -> Executed | None:
-    """A policy whose code is finer: it errs by no less than a policy without a code, and it can lose no more than the
-    error of the code. Where the first is the larger error on average it counts, else the second."""
-    if reconstruction is None:
-        return None
-    spared = replace(own, errors=np.maximum(own.errors - reconstruction, 0.0))
-    if free is None or free.errors[-1].mean() <= spared.errors[-1].mean():
-        return spared
-    return free
 
 
 def _sentence(found: OfflineVerdict) -> str:

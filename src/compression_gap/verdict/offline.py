@@ -220,5 +220,5 @@ def _settle(part: Part, gain: Gain | None, unit: Unit) -> str:
         return f"{_NAMES[part]}: {UNKNOWN[part]}"
     return (
         f"{_NAMES[part]}: more demonstrations to test on and more head seeds, or the upgrade itself in a simulator; "
-        + (f"the gain is within {_amount(1.645 * gain.spread, unit)} of {_amount(gain.value, unit)}")
+        f"the gain is {_amount(gain.value, unit)}, give or take {_amount(1.645 * gain.spread, unit)}"
     )

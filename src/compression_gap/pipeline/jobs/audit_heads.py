@@ -89,6 +89,10 @@ class AuditHead(Job, kind="audit_head", version=1):
         kept = load_file(store.folder(self) / EXECUTED)
         return kept["reconstruction"].numpy() if "reconstruction" in kept else None
 
+    def variance(self, store: Store) -> float:
+        """Of a scaled arm value, over all windows."""
+        return json.loads((store.folder(self) / SUMMARY).read_text())["variance"]
+
 
 def code_of(audited: Audited, tokenizer: Tokenizer) -> Code:
     """The codes of all chunks and how they are read; a chunk that cannot be written has a code that ends at once."""
@@ -122,5 +126,6 @@ def told(found: Executed, audited: Audited, demonstrations: int) -> dict[str, An
         "error": dataclasses.asdict(error),
         "left": left,
         "way": found.way,
+        "variance": audited.variance / values,
         "curve": [list(point) for point in zip(counts, curve, strict=True)],
     }
