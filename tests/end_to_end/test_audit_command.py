@@ -152,6 +152,13 @@ def test_a_changed_file_is_another_dataset(tmp_path: Path):
     assert again["codes"][0]["mm"]["value"] > 1.2 * first["codes"][0]["mm"]["value"]
 
 
+def test_a_task_that_one_demonstration_has_alone_is_not_told(tmp_path: Path):
+    plain, named = write_arrays(tmp_path / "plain.npz", arrays()), {**arrays(), "task": np.arange(60)}
+    found = [answer(tmp_path / "store", file).data for file in (plain, write_arrays(tmp_path / "named.npz", named))]
+    tells = [next(row for row in data["arms"] if row["arm"] == "features")["beyond"]["value"] for data in found]
+    assert tells[1] > 0.8 * tells[0]
+
+
 def test_features_apart_and_a_candidate_are_compared(tmp_path: Path):
     fields = arrays(60)
     state, seen = fields.pop("state"), fields.pop("features")
@@ -296,6 +303,10 @@ def test_the_page_is_quiet_in_a_browser(scheme: int, tmp_path: Path):
         (["still.npz"], "expected actions that change, got none"),
         (["gap.npz"], "action[7, 1]: expected a number, got nan"),
         (["own.npz", "--features", "short.npy"], "short.npy: expected [1800, F], got [5, 2]"),
+        (["copies.npz"], "expected demonstrations that differ, got the same actions in number 1 and 9"),
+        (["own.npz", "--feature", "short.npy"], "there is no option --feature for files"),
+        (["own.npz", "--tasks", "0"], "--tasks chooses among a suite's tasks"),
+        (["own.npz", "--tokenizer", "binning:bins=10000000"], "Binning.bins: expected 2 to 65536, got 10000000"),
         (["tabletop", "--features", "short.npy"], "it is for files, and tabletop is a suite"),
         (["own.npz", "few.npz"], "expected one .npz, LIBERO's .hdf5 files, or the folder of one LeRobot dataset"),
     ],
@@ -310,6 +321,9 @@ def test_bad_input_is_one_clear_line(
     gap = arrays(10)
     gap["action"][7, 1] = np.nan
     write_arrays(tmp_path / "gap.npz", gap)
+    copies = arrays(10)
+    copies["action"][9 * STEPS : 10 * STEPS] = copies["action"][STEPS : 2 * STEPS]
+    write_arrays(tmp_path / "copies.npz", copies)
     np.save(tmp_path / "short.npy", np.ones((5, 2)))
     assert main(["audit", *words, "--store", "store"]) == 2
     said = capsys.readouterr()

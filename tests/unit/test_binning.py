@@ -77,5 +77,5 @@ def test_it_has_nothing_to_train():
 
 
 def test_one_bin_is_refused():
-    with pytest.raises(ValueError, match="at least 2, got 1"):
+    with pytest.raises(ValueError, match="expected 2 to 65536, got 1"):
         Binning(bins=1)

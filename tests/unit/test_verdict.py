@@ -152,6 +152,19 @@ def test_a_curve_never_rises_and_keeps_what_is_measured():
         SuccessCurve.fit(np.full(30, np.nan), np.ones(30))
 
 
+def test_a_candidate_that_harms_surely_does_not_help():
+    found = offline_verdict(evidence(executed(0.5, 0.5), encoder=1.5))
+    assert found.gains["encoder"].value == 0
+    assert found.helps["encoder"] is not None
+    assert found.helps["encoder"] < 0.01
+
+
+def test_no_more_than_all_of_an_error_can_go_away():
+    found = offline_verdict(evidence(executed(1.0, 0.1)))
+    assert found.gains["data"].value is not None
+    assert found.gains["data"].value <= 1
+
+
 def test_equal_arms_gain_nothing():
     gains = predict_gains(Arms(FLAT, replace(FLAT), replace(FLAT)))
     assert [gains[part].value for part in PARTS] == [0, 0, 0]

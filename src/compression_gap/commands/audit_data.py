@@ -82,6 +82,7 @@ def dataset_of(source: Source, store: Store, workers: int, device: str, stride: 
         if not store.has(job):
             raise ValueError(f"the demonstrations could not be made: {'; '.join(outcome.failed.values())}")
         return job
+    _check_options(source)
     spec = None if source.encoder is None else _frozen(source.encoder)
     if len(source.features) > 2:
         raise ValueError(
@@ -96,6 +97,15 @@ def dataset_of(source: Source, store: Store, workers: int, device: str, stride: 
             with naming(source.name):
                 import_dataset(job, read, files, store, report)
     return job
+
+
+def _check_options(source: Source) -> None:
+    """Raises ValueError for what was typed beside files and means something for suites only, or nothing at all."""
+    name = next(iter(source.selection.leaves), None)
+    if name is not None:
+        raise ValueError(f"there is no option --{name} for files; see cgap audit --help")
+    if source.selection.tasks is not None:
+        raise ValueError("--tasks chooses among a suite's tasks; of files, give those that are meant")
 
 
 @contextmanager

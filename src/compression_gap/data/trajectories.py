@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +136,16 @@ class Trajectories:
         if not arm.size or not (arm != arm[0]).any():
             what = "every action is the same" if arm.size else "all action values only switch, as grippers do"
             raise complaint(self.source, f"expected actions that change, got none: {what}", "there is nothing to code")
+        seen: dict[bytes, int] = {}
+        for number, (first, end) in enumerate(pairwise([0, *self.ends.tolist()])):
+            actions = np.ascontiguousarray(self.action[first:end]).tobytes()
+            earlier = seen.setdefault(hashlib.sha256(actions).digest(), number)
+            if earlier != number:
+                raise complaint(
+                    self.source,
+                    f"expected demonstrations that differ, got the same actions in number {earlier} and {number}",
+                    "leave copies out: one to learn from and one to test on would make everything seem known",
+                )
 
     def windows(self, chunking: Chunking) -> Windows:
         """The chunks that lie wholly within a demonstration.

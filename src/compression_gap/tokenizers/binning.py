@@ -18,6 +18,8 @@ from compression_gap.tokenizers.base import Decoded, Tokenizer, TokenizerSpec, T
 
 TAILS = {"min-max": 0.0, "percentile": 0.01}
 
+MOST_BINS = 65_536  # finer than float32 tells two actions of a range apart; a policy has an output for each
+
 
 @dataclass(frozen=True)
 class Binning(TokenizerSpec, kind="binning"):
@@ -32,8 +34,8 @@ class Binning(TokenizerSpec, kind="binning"):
     read back as the mean of these."""
 
     def __post_init__(self) -> None:
-        if self.bins < 2:
-            raise ValueError(f"Binning.bins: expected at least 2, got {self.bins}")
+        if not 2 <= self.bins <= MOST_BINS:
+            raise ValueError(f"Binning.bins: expected 2 to {MOST_BINS}, got {self.bins}")
 
     def build(self, shape: ChunkShape) -> BinningTokenizer:
         return BinningTokenizer(self, shape) if self.placement == "uniform" else QuantileTokenizer(self, shape)

@@ -183,9 +183,12 @@ def _gain(part: Part, draws: Float[np.ndarray, " draws"], unit: Unit) -> Gain:
     Where heads lose by an upgrade, the prediction is no gain: small heads pay for a larger code what policies did not
     pay where the truth was known, and an upgrade that harms need not be kept.
     """
-    missed, gained = MISSED[unit][part], float(draws[0])
+    most = np.inf if unit == "points" else 1.0  # more than all of an error cannot go away
+    missed, gained = MISSED[unit][part], min(float(draws[0]), most)
+    if gained < 0:
+        gained, draws = 0.0, np.maximum(draws, 0.0)  # how much would be lost says nothing about how sure that is
     spread = math.hypot(missed.factor * float(draws[1:].std()), missed.relative * gained, missed.absolute)
-    return Gain(part, missed.factor * max(gained, 0.0), spread, unit)
+    return Gain(part, missed.factor * gained, spread, unit)
 
 
 def _resampled(

@@ -117,8 +117,12 @@ class Audited:
 
 
 def tells_task(given: Trajectories) -> bool:
-    """Whether the task is among what is known: there are several, and not too many to tell apart."""
-    return 1 < len(given.tasks) <= MOST_TASKS
+    """Whether the task is among what is known: there are several, not too many to tell apart, and all were trained on.
+
+    Columns of tasks that only some demonstrations have would explain those, and tell nothing about others.
+    """
+    trained = np.unique(np.asarray(given.task)[given.part == TRAIN])
+    return 1 < len(given.tasks) <= MOST_TASKS and len(trained) == len(given.tasks)
 
 
 def arms_of(given: Trajectories) -> tuple[Arm, ...]:
