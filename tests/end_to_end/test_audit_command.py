@@ -299,6 +299,8 @@ def test_the_page_is_quiet_in_a_browser(scheme: int, tmp_path: Path):
         (["own.npz", "--tokenizer", "binnig"], "tokenizers has no kind 'binnig'; did you mean 'binning'?"),
         (["own.npz", "--encoder", "state"], "own.npz has no pictures that are read here; compute its features"),
         (["own.npz", "--horizon", "31"], "the longest has 30; choose a --horizon of at most 30"),
+        (["own.npz", "--horizon", "1000000"], "the longest has 30; choose a --horizon of at most 30"),
+        (["flat.npz"], "flat.npz, scale: expected sizes above 0, got 0"),
         (["few.npz"], "expected at least 7 demonstrations (5 to fit on, 1 to stop by, 1 to test on), got 3"),
         (["still.npz"], "expected actions that change, got none"),
         (["gap.npz"], "action[7, 1]: expected a number, got nan"),
@@ -321,6 +323,7 @@ def test_bad_input_is_one_clear_line(
     gap = arrays(10)
     gap["action"][7, 1] = np.nan
     write_arrays(tmp_path / "gap.npz", gap)
+    write_arrays(tmp_path / "flat.npz", {**arrays(10), "scale": np.zeros(len(NAMES))})
     copies = arrays(10)
     copies["action"][9 * STEPS : 10 * STEPS] = copies["action"][STEPS : 2 * STEPS]
     write_arrays(tmp_path / "copies.npz", copies)

@@ -236,6 +236,14 @@ def shorten(folder: Path) -> None:
             lambda f: change(f, action=pl.lit("left")),
             "file-000.parquet, action: expected vectors of numbers, got String",
         ),
+        (
+            lambda f: change(f, task_index=pl.lit("push")),
+            "file-000.parquet, task_index: expected a whole number in every row, got String with 0 gaps",
+        ),
+        (
+            lambda f: change(f, episode_index=pl.lit(None, dtype=pl.Int64)),
+            "file-000.parquet, episode_index: expected a whole number in every row, got Int64 with",
+        ),
         (gap, "action[3, 1]: expected a number, got nan"),
         (shorten, "action[4]: expected 7 numbers, got 6"),
         (

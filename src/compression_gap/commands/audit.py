@@ -19,6 +19,7 @@ from compression_gap.commands.audit_curve import curve_of
 from compression_gap.commands.audit_data import Source, dataset_of, naming
 from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPlan, audit_plan
 from compression_gap.commands.audit_verdict import verdicts_of
+from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.code_lengths import CodeLengths, information
 from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Quantity, tightest
 from compression_gap.measures.rate_distortion import Spectrum, gaussian_distortion, gaussian_rate
@@ -61,7 +62,10 @@ def audit(asked: Asked, root: Path, workers: int, device: str, *, quiet: bool) -
     store = Store(root)
     prepared = dataset_of(asked.source, store, workers, device, asked.stride, quiet=quiet)
     given = prepared.load(store)
-    plan = audit_plan(prepared, given, asked.tokenizers, BUDGETS[asked.budget], asked.horizon, asked.stride)
+    budget = BUDGETS[asked.budget]
+    with naming(asked.source.name):  # before a tokenizer is built for a horizon that no demonstration has
+        given.windows(Chunking(asked.horizon, asked.stride, budget.most))
+    plan = audit_plan(prepared, given, asked.tokenizers, budget, asked.horizon, asked.stride)
     with naming(asked.source.name):
         Audited.of(prepared, plan.chunking, store)
     outcome = finish(plan.jobs, store, workers, device, quiet=quiet)

@@ -241,6 +241,8 @@ def _meaning(archive: Archive, action: np.ndarray) -> tuple[tuple[str, ...], tup
         if "names" not in given:
             raise archive.error("scale", "it has no meaning without names", "save names [D] too")
         scale = tuple(float(size) for size in archive.read("scale", (width,)))
+        if min(scale) <= 0:
+            raise archive.error("scale", f"expected sizes above 0, got {min(scale):g}", "give the mm or degrees of a 1")
     gripper = switches(action)
     if "gripper" in given:
         found = archive.read("gripper", ("G",), "iu")

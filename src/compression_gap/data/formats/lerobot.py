@@ -96,6 +96,10 @@ def _frames(path: Path) -> pl.DataFrame:
     except (pl.exceptions.PolarsError, OSError) as error:
         told = str(error).splitlines()[0]
         raise complaint(str(path), f"it cannot be read ({told})", "it is truncated: download it again") from error
+    for name in (name for name in ROWS if name in frames.columns):
+        if not there[name].is_integer() or frames[name].null_count():
+            what = f"expected a whole number in every row, got {there[name]} with {frames[name].null_count()} gaps"
+            raise complaint(f"{path}, {name}", what, "convert the dataset with LeRobot's own scripts")
     for name in (ACTION, *(name for name in optional if name == STATE)):
         kind = there[name]
         inner = kind.inner if isinstance(kind, pl.List | pl.Array) else kind
