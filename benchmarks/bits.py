@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from compression_gap.data.split import parts_of
 from compression_gap.measures.encoder_probe import ProbeData, Probing, fit, probe, told_nothing
-from compression_gap.measures.split import parts_of
 
 SIGMA, VARIANCE, NUISANCE, WINDOWS = 0.025, 0.16, 16, 10
 SOURCES = (  # values a chunk, bits before sigma, windows, how bits are shared, how features look

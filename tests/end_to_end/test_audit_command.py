@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
-from torch import Tensor
 
 from browser import DARK, look
 from compression_gap import plugins
@@ -21,10 +20,8 @@ from compression_gap.cli import main
 from compression_gap.commands import Answer, Asked, Selection, Source, audit
 from compression_gap.commands.audit_plan import BUDGETS
 from compression_gap.measures.encoder_probe import Probing
-from compression_gap.shapes import ChunkShape
-from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec, Tokens
-from compression_gap.tokenizers.binning import Binning, BinningTokenizer
 from compression_gap.verdict.head_learning import HeadTraining
+from crashing_tokenizers import Broken, Moody
 from datasets import NAMES, STEPS, arrays, write_arrays, write_lerobot, write_libero
 from recorded import run_here
 
@@ -230,38 +227,6 @@ def test_few_demonstrations_get_no_interval_and_no_verdict(tmp_path: Path):
         "too little data: 2 demonstrations to test on, at least 8 are needed" in found.data["verdicts"][0]["sentence"]
     )
     assert any("no interval" in line for line in told(found))
-
-
-@dataclass(frozen=True)
-class Moody(TokenizerSpec, kind="moody"):
-    """Bins that cannot write what begins far to the right."""
-
-    def build(self, shape: ChunkShape) -> Tokenizer:
-        return MoodyTokenizer(Binning(bins=3), shape)
-
-
-class MoodyTokenizer(BinningTokenizer):
-    """Raises for some chunks."""
-
-    def encode(self, chunk: Tensor) -> Tokens:
-        if (chunk[:, 0, 0] > 0.5).any():
-            raise ArithmeticError("too far right")
-        return super().encode(chunk)
-
-
-@dataclass(frozen=True)
-class Broken(TokenizerSpec, kind="broken"):
-    """Fails when it is fitted."""
-
-    def build(self, shape: ChunkShape) -> Tokenizer:
-        return BrokenTokenizer(Binning(bins=3), shape)
-
-
-class BrokenTokenizer(BinningTokenizer):
-    """Cannot be fitted."""
-
-    def fit(self, chunks: Tensor) -> None:
-        raise ZeroDivisionError("nothing fits")
 
 
 def test_a_tokenizer_that_crashes_is_told_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

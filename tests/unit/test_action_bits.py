@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from compression_gap.data.split import TEST, TRAIN, VALIDATION, parts_of
 from compression_gap.encoders.channel import ChannelEncoder
 from compression_gap.measures.denoising import ActionBits, Errors, action_bits
 from compression_gap.measures.early_stopping import CHOSEN
 from compression_gap.measures.encoder_probe import ProbeData, Probing, Quality, fit, probe, told_nothing
-from compression_gap.measures.split import TEST, TRAIN, VALIDATION, parts_of
 from compression_gap.suites.tabletop.suite import Tabletop
 
 SIGMA = 0.025

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from compression_gap.data.split import parts_of
 from compression_gap.measures.encoder_probe import ProbeData, Probing, Quality, fit, probe, told_nothing
 from compression_gap.measures.gripper_probe import GripperQuality, gripper_codes, lengths_without, probe_gripper
-from compression_gap.measures.split import parts_of
 from compression_gap.measures.token_probe import TokenProbing
 
 SIGMA, FLIPPED, WINDOWS = 0.025, 0.05, 10

@@ -14,7 +14,6 @@ import numpy as np
 import polars as pl
 import pytest
 from rich.console import Console
-from torch import Tensor
 
 from browser import DARK, LIGHT, look_legible
 from compression_gap import plugins
@@ -25,10 +24,10 @@ from compression_gap.report.sheet import render
 from compression_gap.report.tokenizer_sheet import sheet
 from compression_gap.shapes import ChunkShape
 from compression_gap.store import Store
-from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec, Tokens
-from compression_gap.tokenizers.binning import Binning, BinningTokenizer
+from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec
 from compression_gap.tokenizers.oat import Oat
 from compression_gap.training import Training
+from crashing_tokenizers import Broken, Moody
 from recorded import LENGTH, STATE, record, run_here
 
 COMMAND = import_module("compression_gap.commands.tokenizers")
@@ -38,43 +37,11 @@ OAT = "oat:tokens=2,levels=(5,3),width=8,head_width=8,encoder_layers=1,decoder_l
 
 
 @dataclass(frozen=True)
-class Moody(TokenizerSpec, kind="moody"):
-    """Bins that cannot write what begins far to the right."""
-
-    def build(self, shape: ChunkShape) -> Tokenizer:
-        return MoodyTokenizer(Binning(bins=3), shape)
-
-
-class MoodyTokenizer(BinningTokenizer):
-    """Raises for some chunks."""
-
-    def encode(self, chunk: Tensor) -> Tokens:
-        if (chunk[:, 0, 0] > 0.5).any():
-            raise ArithmeticError("too far right")
-        return super().encode(chunk)
-
-
-@dataclass(frozen=True)
 class Hopeless(TokenizerSpec, kind="hopeless"):
     """Fails at once."""
 
     def build(self, shape: ChunkShape) -> Tokenizer:
         raise NotImplementedError("still thinking")
-
-
-@dataclass(frozen=True)
-class Broken(TokenizerSpec, kind="broken"):
-    """Fails when it is fitted."""
-
-    def build(self, shape: ChunkShape) -> Tokenizer:
-        return BrokenTokenizer(Binning(bins=3), shape)
-
-
-class BrokenTokenizer(BinningTokenizer):
-    """Cannot be fitted."""
-
-    def fit(self, chunks: Tensor) -> None:
-        raise ZeroDivisionError("nothing fits")
 
 
 @dataclass(frozen=True)

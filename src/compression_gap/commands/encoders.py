@@ -20,13 +20,13 @@ from compression_gap.commands.data import Selection
 from compression_gap.commands.encoder_costs import encoder_costs
 from compression_gap.commands.typed import settings
 from compression_gap.config import override, to_json
+from compression_gap.data.split import parts_of
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.encoders.blind import Blind
 from compression_gap.encoders.channel import Channel
 from compression_gap.encoders.state import State
 from compression_gap.encoders.supervised import Supervised
 from compression_gap.measures.encoder_probe import Probing
-from compression_gap.measures.split import parts_of
 from compression_gap.measures.token_probe import TokenProbing
 from compression_gap.pipeline.jobs import (
     SUMMARY,

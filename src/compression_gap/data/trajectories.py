@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 
 from compression_gap.config import Spec
 from compression_gap.data.checked import complaint
+from compression_gap.data.split import part_at
 from compression_gap.seeds import seed_of
 from compression_gap.suites.base import Legend
 
@@ -24,8 +25,6 @@ ENOUGH = 56
 SWITCH = 3  # different values that a command which only opens and closes may have
 META = "trajectories.json"
 ARRAYS = ("action", "ends", "task", "proprioception", "state", "features", "candidate")
-TRAIN, VALIDATION, TEST = 0, 1, 2
-EVERY = 7  # of seven demonstrations five are for training, one is for validation and one for testing
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class Trajectories:
     @property
     def part(self) -> Int[np.ndarray, " E"]:
         """TRAIN, VALIDATION or TEST of each demonstration: by its rank."""
-        return np.maximum(self.rank % EVERY - (EVERY - 3), TRAIN)
+        return part_at(self.rank)
 
     def check(self) -> None:
         """Raises ValueError if there are too few demonstrations or no arm action ever changes."""

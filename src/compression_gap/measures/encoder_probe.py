@@ -20,10 +20,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from compression_gap.data.normalise import Standardise
+from compression_gap.data.split import TEST, TRAIN, VALIDATION
 from compression_gap.measures.denoiser import Denoiser, Rows, loss_of_many_draws, train_denoiser
 from compression_gap.measures.denoising import ActionBits, action_bits, noise_errors
 from compression_gap.measures.ridge import fit_ridge
-from compression_gap.measures.split import TEST, TRAIN, VALIDATION
 from compression_gap.measures.token_probe import Codes, in_digits
 from compression_gap.seeds import seed_of
 from compression_gap.training import Report, Training

@@ -16,9 +16,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from compression_gap.data.split import TEST, VALIDATION
 from compression_gap.measures.code_lengths import CodeLengths, Information, information
 from compression_gap.measures.encoder_probe import ProbeData, check, inputs_of, linearly, standardised
-from compression_gap.measures.split import TEST, VALIDATION
 from compression_gap.measures.token_probe import Codes, TokenProbing, probe_tokens
 from compression_gap.training import Report
 

@@ -18,9 +18,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compression_gap.data.split import EVERY, TEST, TRAIN, VALIDATION, Split
 from compression_gap.measures.code_lengths import CodeLengths
 from compression_gap.measures.early_stopping import train_and_stop
-from compression_gap.measures.split import EVERY, TEST, TRAIN, VALIDATION, Split
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import Loss
 from compression_gap.training import Report, Training

@@ -15,6 +15,11 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def plain(value: float, decimals: int = 0, *, signed: bool = False) -> str:
+    """`31` with a true minus sign, never `-0`."""
+    return f"{round(value, decimals) + 0.0:{'+' if signed else ''}.{decimals}f}".replace("-", MINUS)
+
+
 def signed(value: float, decimals: int = 0) -> str:
     """`+31` with a true minus sign; a small value keeps a decimal, so that an interval never seems to touch zero."""
     value = round(value, NOISE)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 NO_LEGEND = Markup("")
+NONE = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,14 @@ class Sheet:
     legend: Markup = NO_LEGEND
     failures: tuple[tuple[str, str], ...] = ()
     """A part and what went wrong with it."""
+
+
+def told(tell: Callable[[Mapping[str, Any]], str], row: Mapping[str, Any]) -> str:
+    """What a table says of a row; a dash for what was not measured."""
+    try:
+        return tell(row)
+    except (KeyError, TypeError):
+        return NONE
 
 
 def render(sheet: Sheet) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from compression_gap.report.numerals import count
-from compression_gap.report.sheet import Line, Sheet
+from compression_gap.report.numerals import count, plain
+from compression_gap.report.sheet import NONE, Line, Sheet, told
 from compression_gap.report.svg import SHAPES, Panel, Point, legend, logarithmic
 
 Row = Mapping[str, Any]
@@ -23,8 +23,6 @@ CAPTION = (
     "denoiser needs that has learnt what these chunks are like; the best code needs no more than that either. It ends "
     "at the finest noise that the denoiser knows. "
 )
-NONE = "\N{EN DASH}"
-MINUS = "\N{MINUS SIGN}"
 
 NOTES = (
     (
@@ -67,27 +65,27 @@ def table(rows: Sequence[Row]) -> tuple[Line, ...]:
     """The lines of the table."""
     lines: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
         ("rate", "tokens", lambda row: f"{round(row['tokens'], 1):g} of {row['vocab_size']}"),
-        ("rate", "nominal bits", lambda row: _plain(row["nominal_bits"])),
+        ("rate", "nominal bits", lambda row: plain(row["nominal_bits"])),
         ("rate", "code length, bits ≤", lambda row: _quantity(row["code_length_bits"])),
         ("rate", "marginals, bits ≤", lambda row: _quantity(row["marginal_bits"])),
         ("rate", "given the state, bits ≤", lambda row: _quantity(row["given_state_bits"])),
-        ("use", "perplexity", lambda row: _plain(row["perplexity"])),
+        ("use", "perplexity", lambda row: plain(row["perplexity"])),
         ("use", "dead ids, %", lambda row: _percent(row["dead"])),
         ("error", "error, mm", lambda row: _quantity(row["mm"], 2)),
         ("error", "99 %, worst, mm", lambda row: _pair(row["mm_99"], row["mm_worst"])),
-        ("error", "error, degrees", lambda row: _plain(row["degrees"], 2)),
+        ("error", "error, degrees", lambda row: plain(row["degrees"], 2)),
         ("error", "99 %, worst, degrees", lambda row: _pair(row["degrees_99"], row["degrees_worst"])),
         ("error", "gripper wrong, %", lambda row: _percent(row["gripper"], 2)),
-        ("bound", "bits above Gaussian", lambda row: _plain(row["excess"]["bits"], signed=True)),
-        ("bound", "dB above Gaussian", lambda row: _plain(row["excess"]["decibels"], 1, signed=True)),
-        ("bound", "bits above the least bound", lambda row: _plain(row["above_least"], signed=True)),
+        ("bound", "bits above Gaussian", lambda row: plain(row["excess"]["bits"], signed=True)),
+        ("bound", "dB above Gaussian", lambda row: plain(row["excess"]["decibels"], 1, signed=True)),
+        ("bound", "bits above the least bound", lambda row: plain(row["above_least"], signed=True)),
         ("wrong", "not written or read", lambda row: f"{_lost(row)} of {row['chunks']}"),
         ("wrong", "replaced: unreadable, %", lambda row: _percent(row["undecodable"]["substituted"])),
         ("wrong", "dropped: unreadable, %", lambda row: _percent(row["undecodable"]["dropped"])),
         ("wrong", "wrong, first to last, mm", lambda row: _along(row["sensitivity_mm"])),
         ("wrong", "wrong at worst, mm", lambda row: _worst(row["sensitivity_mm"])),
     )
-    return tuple(Line(label, tuple(_told(tell, row) for row in rows), group) for group, label, tell in lines)
+    return tuple(Line(label, tuple(told(tell, row) for row in rows), group) for group, label, tell in lines)
 
 
 def speeds(rows: Sequence[Row]) -> tuple[Line, ...]:
@@ -96,7 +94,7 @@ def speeds(rows: Sequence[Row]) -> tuple[Line, ...]:
         ("written, chunks/s", lambda row: _briefly(row["speed"]["encode"])),
         ("read, chunks/s", lambda row: _briefly(row["speed"]["decode"])),
     )
-    return tuple(Line(label, tuple(_told(tell, row) for row in rows), "speed") for label, tell in lines)
+    return tuple(Line(label, tuple(told(tell, row) for row in rows), "speed") for label, tell in lines)
 
 
 def sheet(data: Mapping[str, Any], command: str) -> Sheet:
@@ -205,32 +203,20 @@ def _rate(row: Row) -> float:
     return min(row["code_length_bits"]["value"], row["nominal_bits"])
 
 
-def _told(tell: Callable[[Row], str], row: Row) -> str:
-    """What a line says of a tokenizer; a dash for what was not measured."""
-    try:
-        return tell(row)
-    except (KeyError, TypeError):
-        return NONE
-
-
-def _plain(value: float, decimals: int = 0, *, signed: bool = False) -> str:
-    return f"{round(value, decimals) + 0.0:{'+' if signed else ''}.{decimals}f}".replace("-", MINUS)
-
-
 def _quantity(quantity: Mapping[str, Any], decimals: int = 1) -> str:
     """A number with its interval."""
-    text = _plain(quantity["value"], decimals)
+    text = plain(quantity["value"], decimals)
     if quantity["low"] is None:
         return text
-    return f"{text} [{_plain(quantity['low'], decimals)}, {_plain(quantity['high'], decimals)}]"
+    return f"{text} [{plain(quantity['low'], decimals)}, {plain(quantity['high'], decimals)}]"
 
 
 def _percent(share: float, decimals: int = 0) -> str:
-    return _plain(100 * share, decimals)
+    return plain(100 * share, decimals)
 
 
 def _pair(usual: float, worst: float) -> str:
-    return f"{_plain(usual, 1)}, {_plain(worst, 1)}"
+    return f"{plain(usual, 1)}, {plain(worst, 1)}"
 
 
 def _lost(row: Row) -> int:
@@ -241,7 +227,7 @@ def _along(by_place: Sequence[float | None]) -> str:
     known = [value for value in by_place if value is not None]
     if not known:
         return NONE
-    return _plain(known[0], 1) if len(known) == 1 else f"{_plain(known[0], 1)} to {_plain(known[-1], 1)}"
+    return plain(known[0], 1) if len(known) == 1 else f"{plain(known[0], 1)} to {plain(known[-1], 1)}"
 
 
 def _worst(by_place: Sequence[float | None]) -> str:
@@ -249,7 +235,7 @@ def _worst(by_place: Sequence[float | None]) -> str:
     if not known:
         return NONE
     value, place = max(known)
-    return f"{_plain(value, 1)} at {place}"
+    return f"{plain(value, 1)} at {place}"
 
 
 def _briefly(rate: float) -> str:

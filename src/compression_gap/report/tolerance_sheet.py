@@ -7,13 +7,12 @@ from typing import Any
 
 from markupsafe import Markup
 
-from compression_gap.report.numerals import MINUS, count
-from compression_gap.report.sheet import Line, Sheet
+from compression_gap.report.numerals import MINUS, count, plain
+from compression_gap.report.sheet import NONE, Line, Sheet, told
 from compression_gap.report.svg import SHAPES, Panel, Point, legend, linear, logarithmic
 
 Row = Mapping[str, Any]
 COLOURS = 6
-NONE = "\N{EN DASH}"
 AXES = {"mm": "error integrated over the chunk, mm", "squared_error": "squared error of scaled chunks"}
 IN_WORDS = {"mm": "mm", "squared_error": "squared error of scaled chunks"}
 HEADS = (
@@ -141,23 +140,23 @@ def _primary(data: Mapping[str, Any]) -> list[tuple[Row, Row]]:
 def _replays(rows: Sequence[Row]) -> tuple[Line, ...]:
     """A line for everything that was replayed."""
     tell: tuple[Callable[[Row], str], ...] = (
-        lambda row: _plain(row["nominal_bits"]),
-        lambda row: _plain(row["mm"], 2),
-        lambda row: _plain(row["squared_error"], 3),
-        lambda row: _plain(100 * row["gripper"], 1),
+        lambda row: plain(row["nominal_bits"]),
+        lambda row: plain(row["mm"], 2),
+        lambda row: plain(row["squared_error"], 3),
+        lambda row: plain(100 * row["gripper"], 1),
         lambda row: _interval(row["closed_loop"]),
         lambda row: _interval(row["closed_loop_change"], signed=True),
         lambda row: _interval(row["open_loop"]),
         lambda row: _interval(row["open_loop_change"], signed=True),
     )
-    return tuple(Line(row["name"], tuple(_told(column, row) for column in tell), row["group"]) for row in rows)
+    return tuple(Line(row["name"], tuple(told(column, row) for column in tell), row["group"]) for row in rows)
 
 
 def _tolerances(data: Mapping[str, Any]) -> list[Line]:
     """Where success has lost its few points, in the columns of the errors."""
     lines = []
     for curve, row in _primary(data):
-        values = dict.fromkeys(HEADS, NONE) | {"closed, %": _plain(row["expert"] - data["lost"])}
+        values = dict.fromkeys(HEADS, NONE) | {"closed, %": plain(row["expert"] - data["lost"])}
         for axis, head, decimals in (("mm", "mm", 1), ("squared_error", "scaled", 2)):
             if row[axis] is not None:
                 values[head] = _limit(row[axis], decimals)
@@ -177,13 +176,13 @@ def _headed(lines: Sequence[Line]) -> tuple[Line, ...]:
 
 def _limit(found: Row, decimals: int) -> str:
     """`6.2 [5.1, 7.0]`; `> 39` or `< 1.3` where success falls outside of what was replayed."""
-    beyond = f"> {_plain(found['largest'], decimals)}"
-    outside = {"beyond": beyond, "below": f"< {_plain(found['smallest'], decimals)}"}
-    value = outside[found["where"]] if found["value"] is None else _plain(found["value"], decimals)
+    beyond = f"> {plain(found['largest'], decimals)}"
+    outside = {"beyond": beyond, "below": f"< {plain(found['smallest'], decimals)}"}
+    value = outside[found["where"]] if found["value"] is None else plain(found["value"], decimals)
     if found["low"] is None:
         return value
-    high = beyond if found["high"] is None else _plain(found["high"], decimals)
-    return f"{value} [{_plain(found['low'], decimals)}, {high}]"
+    high = beyond if found["high"] is None else plain(found["high"], decimals)
+    return f"{value} [{plain(found['low'], decimals)}, {high}]"
 
 
 def _figure(data: Mapping[str, Any]) -> tuple[Markup | None, Markup, str]:
@@ -208,7 +207,7 @@ def _figure(data: Mapping[str, Any]) -> tuple[Markup | None, Markup, str]:
         panel.line([(p["distortion"], p["fitted"]) for p in points], style)
         for point in points:
             at: Point = (point["distortion"], point["measured"])
-            tip = f"{curve['name']}: {_plain(point['measured'], 1)} % at {_plain(point['distortion'], 2)}{_unit(axis)}"
+            tip = f"{curve['name']}: {plain(point['measured'], 1)} % at {plain(point['distortion'], 2)}{_unit(axis)}"
             panel.mark(at, shape, style + " hollow", tip, radius=4)
         found = curve["tolerances"][0][axis]
         if found["value"] is not None:
@@ -223,7 +222,7 @@ def _figure(data: Mapping[str, Any]) -> tuple[Markup | None, Markup, str]:
     caption = (
         f"Success of the expert's chunks against their distortion, closed loop from equal initial states. Hollow marks "
         f"were measured; a line is the fit that never rises, and its band 95 % for other initial states. The dashed "
-        f"line lies {data['lost']:g} points below the expert ({_plain(expert, 1)} %); the filled marks on it are the "
+        f"line lies {data['lost']:g} points below the expert ({plain(expert, 1)} %); the filled marks on it are the "
         "tolerances. Errors of a code are those of its prefixes and of the whole code, on the arm alone."
     )
     return panel.svg("Success against distortion; tolerance: " + "; ".join(said)), legend(keys), caption
@@ -233,18 +232,6 @@ def _unit(axis: str) -> str:
     return " mm" if axis == "mm" else ""
 
 
-def _told(tell: Callable[[Row], str], row: Row) -> str:
-    """What a column says; a dash for what was not measured."""
-    try:
-        return tell(row)
-    except (KeyError, TypeError):
-        return NONE
-
-
-def _plain(value: float, decimals: int = 0, *, signed: bool = False) -> str:
-    return f"{round(value, decimals) + 0.0:{'+' if signed else ''}.{decimals}f}".replace("-", MINUS)
-
-
 def _interval(number: Row, *, signed: bool = False) -> str:
-    ends = f"[{_plain(number['low'], signed=signed)}, {_plain(number['high'], signed=signed)}]"
-    return f"{_plain(number['value'], signed=signed)} {ends}"
+    ends = f"[{plain(number['low'], signed=signed)}, {plain(number['high'], signed=signed)}]"
+    return f"{plain(number['value'], signed=signed)} {ends}"

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from compression_gap.measures.split import VALIDATION, Split
+from compression_gap.data.split import VALIDATION, Split
 from compression_gap.measures.token_probe import PADDING
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import Loss

@@ -16,8 +16,8 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor
 
+from compression_gap.data.split import EVERY, TEST, TRAIN, VALIDATION, Split
 from compression_gap.measures.ridge import fit_ridge
-from compression_gap.measures.split import EVERY, TEST, TRAIN, VALIDATION, Split
 from compression_gap.measures.token_probe import in_digits
 from compression_gap.training import Report, save_tensors
 from compression_gap.verdict.head_learning import (

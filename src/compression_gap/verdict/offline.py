@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from compression_gap.data.split import EVERY
 from compression_gap.measures.quantity import FEWEST_DEMONSTRATIONS, Quantity, mean_over_demonstrations
-from compression_gap.measures.split import EVERY
 from compression_gap.verdict.prediction import (
     PARTS,
     UNKNOWN,

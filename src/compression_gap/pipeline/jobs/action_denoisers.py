@@ -13,12 +13,12 @@ from safetensors.torch import load_file
 
 from compression_gap.config import added_later
 from compression_gap.data.demos import Demos
+from compression_gap.data.split import TEST, TRAIN, VALIDATION, parts_of
 from compression_gap.data.windows import chunks_from, window_frames
 from compression_gap.measures.code_lengths import CodeLengths
 from compression_gap.measures.denoiser import Denoiser
 from compression_gap.measures.encoder_probe import ProbeData, Probing, fit, told_nothing, untrained
 from compression_gap.measures.gripper_probe import Lengths, gripper_codes, lengths_without
-from compression_gap.measures.split import TEST, TRAIN, VALIDATION, parts_of
 from compression_gap.measures.token_probe import TokenProbing
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import PIECES, SUMMARY, Demonstrations, read_demos, suite_of

@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from compression_gap.data.trajectories import TEST, TRAIN, VALIDATION, Chunking
+from compression_gap.data.split import TEST, TRAIN, VALIDATION
+from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.linear_bits import LinearBits, Rows, linear_bits, readout
 from compression_gap.measures.rate_distortion import spectrum
 from compression_gap.pipeline.job import Context, Cost, Job

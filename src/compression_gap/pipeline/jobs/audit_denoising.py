@@ -10,7 +10,8 @@ from typing import ClassVar
 import torch
 from safetensors.torch import load_file
 
-from compression_gap.data.trajectories import TEST, Chunking
+from compression_gap.data.split import TEST
+from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.denoiser import Denoiser
 from compression_gap.measures.denoising import ActionBits, own_errors
 from compression_gap.measures.diffusion_rate import diffusion_curve

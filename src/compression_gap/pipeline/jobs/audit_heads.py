@@ -14,7 +14,8 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor
 
-from compression_gap.data.trajectories import TRAIN, Chunking
+from compression_gap.data.split import TRAIN
+from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.attempts import read, write
 from compression_gap.measures.quantity import mean_over_demonstrations
 from compression_gap.pipeline.job import Context, Cost, Job

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from compression_gap.data.checked import complaint
-from compression_gap.data.trajectories import TRAIN, Chunking, Trajectories, Windows
+from compression_gap.data.split import TRAIN
+from compression_gap.data.trajectories import Chunking, Trajectories, Windows
 from compression_gap.pipeline.jobs.dataset import Dataset
 from compression_gap.scaling import ActionScaling
 from compression_gap.seeds import seed_of

@@ -18,6 +18,7 @@ from torch import Tensor
 from compression_gap.data.demos import Demos
 from compression_gap.data.features import to_tensor
 from compression_gap.data.rows import Rows
+from compression_gap.data.split import TEST
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.measures.clusters import cluster_mean
 from compression_gap.measures.denoising import ActionBits
@@ -31,7 +32,6 @@ from compression_gap.measures.gripper_probe import (
     probe_gripper,
 )
 from compression_gap.measures.pose_error import pose_errors, task_error
-from compression_gap.measures.split import TEST
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.action_denoisers import SECONDS_A_ROW, ActionDenoisers
 from compression_gap.pipeline.jobs.data import PIECES, SUMMARY, drawn_frames, read_demos, suite_of

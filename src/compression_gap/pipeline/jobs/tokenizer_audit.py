@@ -12,7 +12,8 @@ import torch
 from jaxtyping import Float, Int
 from safetensors.torch import load_file
 
-from compression_gap.data.trajectories import TEST, TRAIN, VALIDATION, Chunking, Trajectories
+from compression_gap.data.split import TEST, TRAIN, VALIDATION
+from compression_gap.data.trajectories import Chunking, Trajectories
 from compression_gap.measures.attempts import read, write
 from compression_gap.measures.collisions import certified_entropy
 from compression_gap.measures.distortion import POSITION, ROTATION, squared_drift

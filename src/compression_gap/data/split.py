@@ -17,6 +17,11 @@ TRAIN, VALIDATION, TEST = 0, 1, 2
 EVERY = 7  # of seven demonstrations of a task five are for training, one is for validation and one for testing
 
 
+def part_at(rank: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:
+    """TRAIN, VALIDATION or TEST for demonstrations with these numbers."""
+    return np.maximum(rank % EVERY - (EVERY - 3), TRAIN)
+
+
 def parts_of(task: Int[np.ndarray, " E"], fewest: int = 8) -> Int[np.ndarray, " E"]:
     """TRAIN, VALIDATION or TEST for each demonstration: by its number within its task.
 
@@ -26,7 +31,7 @@ def parts_of(task: Int[np.ndarray, " E"], fewest: int = 8) -> Int[np.ndarray, " 
     rank = np.empty_like(task)
     for one in np.unique(task):
         rank[task == one] = np.arange((task == one).sum())
-    part = np.maximum(rank % EVERY - (EVERY - 3), TRAIN)
+    part = part_at(rank)
     found = min((part == VALIDATION).sum(), (part == TEST).sum())
     if found < fewest:
         raise ValueError(
