@@ -26,6 +26,7 @@ from compression_gap.store import Store
 from compression_gap.studies.libero_smoke import grid
 from compression_gap.suites.libero.benchmark import load_tasks
 from compression_gap.suites.libero.suite import Libero
+from compression_gap.suites.libero.world import import_simulator
 
 DEMOS, STEPS, SIZE = 10, 5, 128
 CAMERAS = {"agentview": "agentview", "eye_in_hand": "robot0_eye_in_hand"}
@@ -38,6 +39,7 @@ def quiet(fraction: float, text: str) -> None: ...
 @pytest.fixture(scope="module")
 def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As LIBERO's script writes: states before and observations after the action of a row, pictures as they come."""
+    import_simulator()  # first: robosuite chooses a GL of its own otherwise, for all tests that follow
     from libero.libero.envs import OffScreenRenderEnv
 
     task = load_tasks("libero_10")[2]
