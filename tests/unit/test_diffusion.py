@@ -71,7 +71,8 @@ def test_earlier_actions_do_not_see_later_ones():
     changed = noisy.clone()
     changed[:, 5:] += 1
     with torch.no_grad():
-        before, after = policy.predict(noisy, step, condition), policy.predict(changed, step, condition)
+        read = policy.memory.read(condition)
+        before, after = policy.predict(noisy, step, read), policy.predict(changed, step, read)
     assert torch.equal(before[:, :5], after[:, :5])
     assert not torch.equal(before[:, 5:], after[:, 5:])
 

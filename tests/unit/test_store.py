@@ -184,6 +184,14 @@ def test_what_much_waits_for_begins_first(store: Store, monkeypatch: pytest.Monk
     assert longest_chain_first([one, two, total, three]) == [two, three, total, one]
 
 
+def test_jobs_of_one_place_come_one_after_the_other_once_nothing_waits_for_them(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Number, "cost", lambda self: Cost(float(self.value)))
+    monkeypatch.setattr(Number, "place", property(lambda self: "even" if self.value % 2 == 0 else "odd"))
+    numbers = [Number(value) for value in (1, 2, 3, 4, 5, 6)]
+    total = Total((numbers[0],))
+    assert [job.value for job in longest_chain_first([*numbers, total]) if job != total] == [1, 6, 4, 2, 5, 3]
+
+
 def test_only_what_is_missing_is_run_and_not_what_only_finished_jobs_need(store: Store):
     numbers = (Number(1), Number(2))
     total = Total(numbers)

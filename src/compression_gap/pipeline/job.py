@@ -54,6 +54,11 @@ class Job(Spec, family="jobs"):
         return self.kind.replace("_", " ")
 
     @property
+    def place(self) -> object:
+        """What its process loads before it can simulate, where that takes long."""
+        return None
+
+    @property
     def needs(self) -> tuple[Job, ...]:
         """The jobs among the fields."""
         return tuple(_jobs_in([getattr(self, field.name) for field in dataclasses.fields(self)]))

@@ -164,11 +164,22 @@ def divide(jobs: list[Job], store: Store) -> tuple[list[Job], list[Job]]:
 def longest_chain_first(jobs: list[Job]) -> list[Job]:
     """The jobs, given dependencies first, by the estimated seconds of the longest chain that begins with each.
 
-    What much waits for begins early, and no long chain is left over for the end.
+    What much waits for begins early, and no long chain is left over for the end. Jobs that nothing waits for come last,
+    those of one place together, so that a process loads its simulator once for many of them.
     """
     chain: dict[str, float] = {}
+    awaited = {need.digest for job in jobs for need in job.needs}
+    longest: dict[object, float] = {}
     for job in reversed(jobs):
         chain[job.digest] = chain.get(job.digest, 0.0) + job.cost().seconds
         for need in job.needs:
             chain[need.digest] = max(chain.get(need.digest, 0.0), chain[job.digest])
-    return sorted(jobs, key=lambda job: -chain[job.digest])
+        if job.digest not in awaited:
+            longest[job.place] = max(longest.get(job.place, 0.0), chain[job.digest])
+
+    def rank(job: Job) -> tuple[bool, float, str, float]:
+        if job.digest in awaited:
+            return False, 0.0, "", -chain[job.digest]
+        return True, -longest[job.place], repr(job.place), -chain[job.digest]
+
+    return sorted(jobs, key=rank)

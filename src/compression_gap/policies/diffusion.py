@@ -20,7 +20,7 @@ from compression_gap.training import LearningCost
 
 
 @dataclass(frozen=True)
-class Diffusion(TrunkSpec, kind="diffusion"):
+class Diffusion(TrunkSpec, kind="diffusion", version=2):
     """Diffusion Policy with a transformer (arXiv 2303.04137). The defaults are size M of the Compression Gap paper."""
 
     prediction: Prediction = "epsilon"
@@ -32,7 +32,7 @@ class Diffusion(TrunkSpec, kind="diffusion"):
     clip_sample: bool = True
     """Whether DDIM keeps the clean chunk within [-1, 1] at every step."""
     noise_draws: int = 1
-    """Noise levels drawn for every chunk of a training batch: more of them share the work of the encoder."""
+    """Noise levels drawn for every chunk of a training batch: they share the work of the encoder and of the memory."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,10 +69,10 @@ class DiffusionPolicy(Trunk):
     def loss(self, condition: Float[Tensor, "B C F"], targets: Float[Tensor, "B T D"]) -> Loss:
         """Mean squared error of the prediction at random noise levels (arXiv 2006.11239, equation 14)."""
         draws = self.spec.noise_draws
-        clean, condition = self.scaling(targets).repeat(draws, 1, 1), condition.repeat(draws, 1, 1)
+        clean, read = self.scaling(targets).repeat(draws, 1, 1), self.memory.read(condition).repeat(draws, 1, 1)
         step = torch.randint(self.spec.train_steps, (len(clean),), device=clean.device)
         noise = torch.randn_like(clean)
-        predicted = self.predict(self.schedule.add_noise(clean, noise, step), step, condition)
+        predicted = self.predict(self.schedule.add_noise(clean, noise, step), step, read)
         error = functional.mse_loss(predicted, noise if self.spec.prediction == "epsilon" else clean)
         return Loss(error, {f"{self.spec.prediction}_mse": error.detach()})
 
@@ -81,8 +81,9 @@ class DiffusionPolicy(Trunk):
         self, condition: Float[Tensor, "B C F"], generators: Sequence[torch.Generator], decoding: Decoding
     ) -> Sampled:
         """Chunks by DDIM from noise of each row's generator; `decoding` makes no difference here."""
+        read = self.memory.read(condition)
         scaled = self.schedule.ddim(
-            lambda noisy, step: self.predict(noisy, step, condition),
+            lambda noisy, step: self.predict(noisy, step, read),
             self.noise(generators, condition),
             self.spec.inference_steps,
             self.spec.prediction,

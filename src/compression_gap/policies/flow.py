@@ -21,13 +21,13 @@ LEVELS = 1000  # what time 0 .. 1 is to the sinusoids, whose wavelengths suit st
 
 
 @dataclass(frozen=True)
-class Flow(TrunkSpec, kind="flow"):
+class Flow(TrunkSpec, kind="flow", version=2):
     """Flow matching along straight lines (arXiv 2210.02747, 2209.03003), with Diffusion's transformer."""
 
     inference_steps: int = 10
     """Euler steps of a sample."""
     noise_draws: int = 1
-    """Noise levels drawn for every chunk of a training batch: more of them share the work of the encoder."""
+    """Noise levels drawn for every chunk of a training batch: they share the work of the encoder and of the memory."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -66,10 +66,10 @@ class FlowPolicy(Trunk):
         """Mean squared error of the clean scaled chunk at random times, the noisy ones more often: 1 - t is drawn from
         Beta(1.5, 1), as in pi0 (arXiv 2410.24164, appendix B)."""
         draws = self.spec.noise_draws
-        clean, condition = self.scaling(targets).repeat(draws, 1, 1), condition.repeat(draws, 1, 1)
+        clean, read = self.scaling(targets).repeat(draws, 1, 1), self.memory.read(condition).repeat(draws, 1, 1)
         time = 1 - torch.rand(len(clean), device=clean.device) ** (1 / 1.5)
         noisy = torch.lerp(torch.randn_like(clean), clean, time[:, None, None])
-        error = functional.mse_loss(self.predict(noisy, time * LEVELS, condition), clean)
+        error = functional.mse_loss(self.predict(noisy, time * LEVELS, read), clean)
         return Loss(error, {"clean_mse": error.detach()})
 
     @torch.no_grad()
@@ -78,8 +78,9 @@ class FlowPolicy(Trunk):
     ) -> Sampled:
         """Chunks by Euler's method from noise of each row's generator; `decoding` makes no difference here."""
         scaled, steps = self.noise(generators, condition), self.spec.inference_steps
+        read = self.memory.read(condition)
         for step in range(steps):
             level = torch.full((len(scaled),), step / steps * LEVELS, device=scaled.device)
-            clean = self.predict(scaled, level, condition)
+            clean = self.predict(scaled, level, read)
             scaled = torch.lerp(scaled, clean, 1 / (steps - step))  # the velocity's share of the time that is left
         return self.sampled(scaled)

@@ -34,15 +34,19 @@ class Memory(nn.Module):
         else:
             self.refine = nn.Sequential(nn.Linear(width, 4 * width), nn.Mish(), nn.Linear(4 * width, width))
 
-    def forward(
-        self, condition: Float[Tensor, "B C F"], leading: Float[Tensor, "B E W"] | None = None
-    ) -> Float[Tensor, "B M W"]:
+    def forward(self, condition: Float[Tensor, "B C F"]) -> Float[Tensor, "B M W"]:
+        return self.place(self.read(condition))
+
+    def read(self, condition: Float[Tensor, "B C F"]) -> Float[Tensor, "B C _"]:
+        """What follows from the condition alone: computed once, however many noise levels look at it."""
         tokens = self.project(condition)
-        if self.gated:
-            tokens = self.refine(tokens)
-        if leading is not None:
-            tokens = torch.cat([leading, tokens], dim=1)
-        tokens = tokens + self.position
+        return self.refine(tokens) if self.gated else tokens
+
+    def place(
+        self, read: Float[Tensor, "B C _"], leading: Float[Tensor, "B E W"] | None = None
+    ) -> Float[Tensor, "B M W"]:
+        """The tokens that were read, after those of the policy's own, each with its position."""
+        tokens = (read if leading is None else torch.cat([leading, read], dim=1)) + self.position
         return tokens if self.gated else self.refine(tokens)
 
 

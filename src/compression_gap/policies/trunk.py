@@ -92,11 +92,12 @@ class Trunk(Policy):
         self.scaling.fit(chunks)
 
     def predict(
-        self, noisy: Float[Tensor, "B T D"], level: Level, condition: Float[Tensor, "B C F"]
+        self, noisy: Float[Tensor, "B T D"], level: Level, read: Float[Tensor, "B C _"]
     ) -> Float[Tensor, "B T D"]:
-        """The network's output, in scaled units, for noisy scaled chunks and their noise levels."""
+        """The network's output, in scaled units, for noisy scaled chunks and their noise levels, with what the memory
+        has `read` of the condition."""
         assert self.read_action is not None, "this policy's tokens are queries"
-        memory = self.memory(condition, sinusoids(level, self.width)[:, None])
+        memory = self.memory.place(read, sinusoids(level, self.width)[:, None])
         return self._actions(self.read_action(noisy.unflatten(1, (-1, self.patch)).flatten(2)) + self.position, memory)
 
     def answer(self, condition: Float[Tensor, "B C F"]) -> Float[Tensor, "B T D"]:

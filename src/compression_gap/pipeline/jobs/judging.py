@@ -49,6 +49,10 @@ class Evaluation(Job, kind="evaluation", version=1):
     def title(self) -> str:
         return f"rollouts of {self.agent.title}"
 
+    @property
+    def place(self) -> object:
+        return self.suite, self.task
+
     def cost(self) -> Cost:
         suite, agent = self.suite, self.agent.agent
         episodes = self.rollouts.episodes * len(tasks_of(suite, self.task))
@@ -121,6 +125,10 @@ class Replay(Job, kind="replay", version=1):
             return "expert"
         tokens = "" if self.prefix is None else f"{self.prefix} tokens of "
         return f"replay through {tokens}{self.tokenizer.title}" + (", arm only" if self.arm_only else "")
+
+    @property
+    def place(self) -> object:
+        return self.suite, self.task
 
     def cost(self) -> Cost:
         episodes = self.rollouts.episodes * len(tasks_of(self.suite, self.task))
