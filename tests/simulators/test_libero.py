@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -188,21 +189,43 @@ def test_the_arms_commands_are_robosuites_to_the_last_bit(stove: LiberoSuite, mo
     assert (len(counted), sum(counted)) == (250, 10)
 
 
-def test_what_is_out_of_sight_leaves_no_pixel(stove: LiberoSuite, monkeypatch: pytest.MonkeyPatch) -> None:
-    simulators, expert, world = started(stove, 1), stove.expert(0), stove.world(0)
+# a stove that glows when it is on, a living room, and a rack that lets light through
+@pytest.mark.parametrize(("task", "backdrops"), [(2, 2), (4, 1), (3, 0)])
+def test_fast_pictures_equal_what_is_drawn_at_once_with_everything_in_it(
+    task: int, backdrops: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite = Libero(tasks=(task,), image_size=128).build()
+    simulators, expert, world = started(suite, 1), suite.expert(0), suite.world(0)
     expert.begin([1])
-    cameras = stove.legend.cameras
-    for _ in range(8):
-        drawn = simulators.observe(cameras)
-        hidden = [len(world._culling.out_of_sight(world._data, CAMERAS[camera])) for camera in cameras]
+    cameras, seen = suite.legend.cameras, []
+    for _ in range(12):
+        drawn, pictures = simulators.observe(cameras), world._pictures
+        hidden = [(~pictures._in_sight(world._data, CAMERAS[camera])).sum() for camera in cameras]
         assert hidden[0] > 5
         assert hidden[1] > 40
+        seen += [backdrop for _, backdrop in pictures._backdrops.values()]
         with monkeypatch.context() as patched:
-            patched.setattr(world, "_culling", None)
+            patched.setattr(pictures, "_fast", False)
             for camera, picture in simulators.observe(cameras).items():
                 np.testing.assert_array_equal(drawn[camera], picture)
-        for _ in range(12):
+        for _ in range(25):
             simulators.step(expert.act(simulators)[1])
+    assert len({id(backdrop) for backdrop in seen}) == backdrops
+
+
+def test_a_world_that_is_left_alone_takes_nothing_from_the_next_ones_pictures() -> None:
+    pictures = []
+    for task in (2, 8):
+        world = Libero(tasks=(task,)).build().world(0)
+        world.start(10, None, 0)
+        pictures.append(world.picture("eye_in_hand"))
+    old = world
+    world = Libero(tasks=(2,)).build().world(0)
+    world.start(10, None, 0)
+    np.testing.assert_array_equal(world.picture("eye_in_hand"), pictures[0])
+    del old
+    gc.collect()
+    np.testing.assert_array_equal(world.picture("eye_in_hand"), pictures[0])
 
 
 def test_states_are_settled_and_depend_on_nothing_but_their_number(stove: LiberoSuite) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from compression_gap.suites.libero.controller import ArmController
-from compression_gap.suites.libero.culling import Culling
+from compression_gap.suites.libero.pictures import Pictures, Rendering, no_graphics
 
 CAMERAS = {"agentview": "agentview", "eye_in_hand": "robot0_eye_in_hand"}
 STAND_STILL = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0])  # the gripper opens
@@ -31,13 +31,14 @@ class World:
     (1-2 GB) serves any number of environments, and a restored continuation equals the original to the last bit.
     """
 
-    def __init__(self, bddl_file: Path, *, rendering: str, render_size: int) -> None:
+    def __init__(self, bddl_file: Path, *, rendering: Rendering, render_size: int) -> None:
         import_simulator()
         import mujoco
         from libero.libero.envs.env_wrapper import ControlEnv
 
         self._mujoco: Any = mujoco  # its functions are compiled, and unknown to type checkers
-        self._bddl_file, self._rendering, self._render_size = bddl_file, rendering, render_size
+        self._bddl_file, self._render_size = bddl_file, render_size
+        self._rendering: Rendering = rendering
         with _numpy_seed(0):
             control = ControlEnv(
                 bddl_file_name=str(bddl_file),
@@ -53,8 +54,7 @@ class World:
         self._env.visualize(dict.fromkeys(self._env._visualizations, False))  # else only a reset hides them
         self._robot = self._env.robots[0]
         self._controller = ArmController(self._robot, self._model, self._data)
-        self._renderer: Any = None
-        self._culling: Culling | None = None
+        self._pictures: Pictures | None = None
         self._loaded: Snapshot | None = None
 
         self._state_kind = self._mujoco.mjtState.mjSTATE_INTEGRATION
@@ -195,36 +195,15 @@ class World:
 
     def picture(self, camera: str) -> UInt8[np.ndarray, "size size 3"]:
         """The present scene, upright, in the size that was asked for at the beginning."""
-        renderer = self._renderer = self._renderer or self._new_renderer()
+        self._pictures = self._pictures or Pictures(self._model, self._rendering, self._render_size)
         self._env._post_process()  # a stove that is on glows
-        options = self._mujoco.MjvOption()
-        options.geomgroup[0] = 0  # collision shapes
-        groups = self._model.geom_group.copy()
-        if self._culling:
-            self._model.geom_group[self._culling.out_of_sight(self._data, CAMERAS[camera])] = 0
-        renderer.update_scene(self._data, CAMERAS[camera], options)
-        self._model.geom_group[:] = groups
-        return renderer.render()
+        return self._pictures.picture(self._data, CAMERAS[camera])
 
     def close(self) -> None:
         """Frees the graphics context."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
-
-    def _new_renderer(self) -> Any:
-        visual, flags = self._model.vis, self._mujoco.mjtRndFlag
-        visual.global_.offwidth = visual.global_.offheight = self._render_size
-        if self._rendering == "fast":
-            visual.quality.offsamples = 0  # read when the context is made; without a GPU each sample is drawn
-        try:
-            renderer = self._mujoco.Renderer(self._model, self._render_size, self._render_size)
-        except self._mujoco.FatalError as error:
-            raise _no_graphics(error) from error
-        if self._rendering == "fast":
-            renderer.scene.flags[flags.mjRND_SHADOW] = renderer.scene.flags[flags.mjRND_REFLECTION] = 0
-            self._culling = Culling(self._model)  # now nothing out of sight throws a shadow or shows in a mirror
-        return renderer
+        if self._pictures is not None:
+            self._pictures.close()
+            self._pictures = None
 
     def _remember(self) -> Snapshot:
         """The present state as a snapshot, with everything that can be read off it brought up to date."""
@@ -249,10 +228,10 @@ class World:
         return self._model.body(name).id
 
 
-_loaded: dict[tuple[Path, str, int], World] = {}
+_loaded: dict[tuple[Path, Rendering, int], World] = {}
 
 
-def load_world(bddl_file: Path, rendering: str, render_size: int) -> World:
+def load_world(bddl_file: Path, rendering: Rendering, render_size: int) -> World:
     """The loaded task. A process keeps the last one only, because each takes 1-2 GB."""
     key = (bddl_file, rendering, render_size)
     if key not in _loaded:
@@ -274,14 +253,7 @@ def import_simulator() -> None:
     try:
         import robosuite  # noqa: F401
     except (ImportError, AttributeError, RuntimeError) as error:
-        raise _no_graphics(error) from error
-
-
-def _no_graphics(error: Exception) -> OSError:
-    return OSError(
-        f"the simulator cannot draw with MUJOCO_GL={os.environ['MUJOCO_GL']}: {error}. Install the system package "
-        "libosmesa6 and leave MUJOCO_GL unset, or set MUJOCO_GL=egl on a machine with a GPU"
-    )
+        raise no_graphics(error) from error
 
 
 @contextmanager
