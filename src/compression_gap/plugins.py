@@ -84,6 +84,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "audit_denoisers": "pipeline.jobs:AuditDenoisers",
         "audit_head": "pipeline.jobs:AuditHead",
         "arm_bits": "pipeline.jobs:ArmBits",
+        "gripper_bits": "pipeline.jobs:GripperBits",
+        "certified_bits": "pipeline.jobs:CertifiedBits",
     },
 }
 

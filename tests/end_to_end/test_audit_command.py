@@ -19,7 +19,9 @@ from compression_gap import plugins
 from compression_gap.cli import main
 from compression_gap.commands import Answer, Asked, Selection, Source, audit
 from compression_gap.commands.audit_plan import BUDGETS
+from compression_gap.measures.contrastive import Contrast
 from compression_gap.measures.encoder_probe import Probing
+from compression_gap.measures.token_probe import TokenProbing
 from compression_gap.verdict.head_learning import HeadTraining
 from crashing_tokenizers import Broken, Moody
 from datasets import NAMES, STEPS, arrays, write_arrays, write_lerobot, write_libero
@@ -33,13 +35,19 @@ SMALL = {
     for name, budget in BUDGETS.items()
 }
 PROBING = Probing(steps=8, batch=16, width=16, seeds=(0,), hastes=(0.0,))
+GRIPPER = TokenProbing(steps=8, batch=16, width=8, seeds=(0,), fractions=(0.5, 1.0))
+CONTRAST = Contrast(steps=8, batch=16, width=8)
 CODES = ("binning:bins=5", "fast")
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Budgets of seconds, in this process."""
-    probing = {name: replace(one, probing=one.probing and PROBING) for name, one in SMALL.items()}
+    probes = {"probing": PROBING, "gripper": GRIPPER, "contrast": CONTRAST}
+    probing = {
+        name: replace(one, **{field: getattr(one, field) and probe for field, probe in probes.items()})
+        for name, one in SMALL.items()
+    }
     monkeypatch.setattr(COMMAND, "BUDGETS", probing)
     for module in (COMMAND, import_module("compression_gap.commands.audit_data")):
         monkeypatch.setattr(module, "finish", lambda jobs, store, workers, device, quiet: run_here(jobs, store))
@@ -112,6 +120,12 @@ def test_every_number_says_what_it_is_and_larger_budgets_add_to_it(tmp_path: Pat
     assert {row["arm"] for row in long["arms"]} - {row["arm"] for row in short["arms"]} == {"shuffled"}
     assert [row["denoised"] for row in short["arms"]] == [None, None, None]
     assert all(row["denoised"]["kind"] == "estimate" for row in long["arms"])
+    assert (short["gripper"], {row["gripper"] is row["certified"] is None for row in short["arms"]}) == (None, {True})
+    assert (long["gripper"]["kind"], long["gripper"]["value"] > 0) == ("upper bound", True)
+    assert all(row["gripper"]["kind"] == "estimate" for row in long["arms"])
+    certified = {row["arm"]: row["certified"] for row in long["arms"]}
+    assert certified.pop("shuffled") is None
+    assert {one["kind"] for one in certified.values()} == {"lower bound"}
     assert (len(short["denoised_curve"]), len(long["denoised_curve"])) == (0, 80)
     assert long["codes"][0]["needed"]["value"] <= short["codes"][0]["needed"]["value"]
     assert len(short["left_out"]) > len(long["left_out"]) > 0

@@ -69,7 +69,21 @@ CONTENT = AuditContent(
     actions=("x", "y"),
     actions_left_out=("gripper",),
     held=bits(60, "upper bound"),
-    arms=(ArmRow("features", "features", bits(15), bits(45, "upper bound"), bits(10), bits(18), bits(12), False),),
+    gripper=bits(5, "upper bound"),
+    arms=(
+        ArmRow(
+            "features",
+            "features",
+            bits(15),
+            bits(45, "upper bound"),
+            bits(10),
+            bits(18),
+            bits(12),
+            False,
+            bits(3, "lower bound"),
+            bits(2),
+        ),
+    ),
     codes=(CODE, CodeRow("fast", {}, failed="ValueError: nothing fits")),
     continuous=(HEAD,),
     verdicts=(
@@ -86,6 +100,8 @@ def test_the_lines_say_verdict_kinds_and_what_is_missing():
     lines = summary(CONTENT, "page.html")
     assert lines[0].startswith("ENCODER-BOUND, probability 0.93 (through oat <small>)")
     text = "\n".join(lines)
+    assert "  certain with 95 %, whatever the probe: features ≥ 3.0 [2.0, 4.0]" in lines
+    assert "  gripper commands, not part of the above, hold ≤ 5.0 [4.0, 6.0]: features tell ≈ 2.0 [1.0, 3.0]" in lines
     for words in ("≤ 60.0 [59.0, 61.0]", "≈ 18.0 [17.0, 19.0] !", "≤ 42.0", "left out by --budget 2m"):
         assert words in text
     assert "UNDETERMINED, leaning several, probability 0.40 (through fast)" in text

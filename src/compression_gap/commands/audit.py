@@ -127,6 +127,7 @@ def content_of(plan: AuditPlan, asked: Asked, store: Store, outcome: Outcome) ->
         actions=tuple(name for name in told["names"] if name not in told["left_out"]),
         actions_left_out=tuple(told["left_out"]),
         held=held,
+        gripper=quantity(_gripper(plan, store).get("held")),
         arms=arms,
         codes=codes,
         continuous=_heads(plan.continuous, store),
@@ -143,6 +144,7 @@ def _arm(arm: Arm, row: dict[str, Any], plan: AuditPlan, store: Store) -> ArmRow
     assert left is not None, "the ledger always has it"
     job = plan.bits.get(arm)
     found = _summary(store, job) if job is not None and store.has(job) else {}
+    certain = plan.certified.get(arm)
     return ArmRow(
         arm=arm,
         words=TOLD[arm],
@@ -152,7 +154,14 @@ def _arm(arm: Arm, row: dict[str, Any], plan: AuditPlan, store: Store) -> ArmRow
         denoised=quantity(found.get("told")),
         denoised_beyond=quantity(found.get("beyond")),
         converged=found.get("converged"),
+        certified=quantity(_summary(store, certain)) if certain is not None and store.has(certain) else None,
+        gripper=quantity(_gripper(plan, store).get("arms", {}).get(arm)),
     )
+
+
+def _gripper(plan: AuditPlan, store: Store) -> dict[str, Any]:
+    """What was measured of gripper commands; nothing where that was not asked for or has failed."""
+    return _summary(store, plan.gripper) if plan.gripper is not None and store.has(plan.gripper) else {}
 
 
 def _denoised(plan: AuditPlan, store: Store) -> list[tuple[float, float]]:

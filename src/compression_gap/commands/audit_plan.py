@@ -9,7 +9,9 @@ from compression_gap import plugins
 from compression_gap.commands import typed
 from compression_gap.commands.audit_curve import noisy_replays
 from compression_gap.data.trajectories import Chunking, Trajectories
+from compression_gap.measures.contrastive import Contrast
 from compression_gap.measures.encoder_probe import Probing
+from compression_gap.measures.token_probe import TokenProbing
 from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.jobs import (
     ActionLedger,
@@ -17,7 +19,9 @@ from compression_gap.pipeline.jobs import (
     AuditDenoisers,
     AuditHead,
     AuditTokenizer,
+    CertifiedBits,
     CodeAudit,
+    GripperBits,
     NoisyReplay,
 )
 from compression_gap.pipeline.jobs.audited import Arm, arms_of
@@ -41,6 +45,10 @@ class Budget:
     """Of a tokenizer that is learned."""
     probing: Probing | None
     """Of denoisers; None: none are trained."""
+    gripper: TokenProbing | None
+    """Of gripper commands, where the dataset names grippers; None: none are probed."""
+    contrast: Contrast | None
+    """Of critics that certify bits; None: none are trained."""
     heads: HeadTraining
     """Of policy heads."""
     head_arms: tuple[Arm, ...]
@@ -60,13 +68,15 @@ QUICK = Budget(
     tokenizers=("binning", "fast"),
     training_steps=300,
     probing=None,
+    gripper=None,
+    contrast=None,
     heads=HeadTraining(steps=200, seeds=(0,), fractions=(0.5, 1.0), judged=600),
     head_arms=("nothing", "features", "candidate", "state"),
     controls=(),
     replays=0,
     replay_seconds=0.0,
     left_out=(
-        "bits by denoising, which also find what is not linear",
+        "bits by denoising, which also find what is not linear; certain bits; bits of gripper commands",
         "learning curves over the number of demonstrations",
         "tokenizers that have to be learned (OAT)",
         "control arms: shuffled features, random numbers",
@@ -80,6 +90,8 @@ MIDDLE = Budget(
     tokenizers=("binning", "fast", "oat"),
     training_steps=2500,
     probing=Probing(steps=600, hastes=(0.0, 0.3), seeds=(0,)),
+    gripper=TokenProbing(steps=200, width=32, seeds=(0,), fractions=(0.5, 1.0)),
+    contrast=Contrast(),
     heads=HeadTraining(steps=400, seeds=(0,), judged=2000),
     head_arms=("nothing", "features", "candidate", "known", "state", "shuffled"),
     controls=("shuffled",),
@@ -93,6 +105,8 @@ LONG = Budget(
     tokenizers=("binning", "fast", "oat"),
     training_steps=8000,
     probing=Probing(),
+    gripper=TokenProbing(),
+    contrast=Contrast(steps=1200),
     heads=HeadTraining(steps=1600),
     head_arms=("nothing", "features", "candidate", "known", "state", "shuffled", "random"),
     controls=("shuffled", "random"),
@@ -130,6 +144,10 @@ class AuditPlan:
     """Whether the tokenizers were named by the user."""
     bits: dict[Arm, ArmBits]
     """By denoising; empty where the budget has none."""
+    gripper: GripperBits | None
+    """None where the budget or the dataset has none."""
+    certified: dict[Arm, CertifiedBits]
+    """Of what the policy has and might have; empty where the budget has none."""
     continuous: dict[Arm, AuditHead]
     """Heads without a code."""
     replays: tuple[NoisyReplay, ...]
@@ -138,7 +156,9 @@ class AuditPlan:
     @property
     def jobs(self) -> list[Job]:
         codes = [job for plan in self.tokenizers for job in plan.jobs]
-        return [self.ledger, *self.continuous.values(), *codes, *self.bits.values(), *self.replays]
+        gripper = [self.gripper] if self.gripper else []
+        bits = [*self.bits.values(), *gripper, *self.certified.values()]
+        return [self.ledger, *self.continuous.values(), *codes, *bits, *self.replays]
 
 
 def audit_plan(
@@ -180,10 +200,28 @@ def audit_plan(
         known = ArmBits(denoisers, "known") if "known" in arms else None
         for arm in (*arms, *controls):
             bits[arm] = known if arm == "known" and known else ArmBits(denoisers, arm, known)
+    gripper = None
+    if budget.gripper is not None and given.gripper and arms:
+        gripper = GripperBits(dataset, chunking, (*arms, *controls), budget.gripper)
+    certified: dict[Arm, CertifiedBits] = {}
+    if budget.contrast is not None:
+        certified = {arm: CertifiedBits(dataset, chunking, arm, ledger.sigma, budget.contrast) for arm in arms}
     replays = noisy_replays(dataset, chunking, budget.replays)
     if sum(job.cost().seconds for job in replays) > budget.replay_seconds:
         replays = ()
-    return AuditPlan(budget, dataset, chunking, ledger, tuple(plans), bool(names), bits, heads(None), replays)
+    return AuditPlan(
+        budget=budget,
+        dataset=dataset,
+        chunking=chunking,
+        ledger=ledger,
+        tokenizers=tuple(plans),
+        named=bool(names),
+        bits=bits,
+        gripper=gripper,
+        certified=certified,
+        continuous=heads(None),
+        replays=replays,
+    )
 
 
 def own_arm(arms: Sequence[Arm]) -> Arm:

@@ -30,6 +30,8 @@ class Standardise(nn.Module):
 
     def fit(self, values: Float[Tensor, "N W"]) -> None:
         """Takes mean and standard deviation from training values; constants without a unit keep a divisor of 1."""
+        if not values.shape[1]:
+            return
         std = values.double().std(dim=0, unbiased=False).maximum(self.unit)
         self.mean.copy_(values.double().mean(dim=0))
         self.std.copy_(torch.where(std > SMALLEST_SPREAD, std, torch.ones_like(std)))

@@ -8,8 +8,8 @@ the actions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -182,6 +182,14 @@ def probe(
     actions = action_bits(errors, data.demonstration[test].cpu().numpy(), probing.sigma)
     linear_bits = _linear_bits(nothing, chunk, data, probing.sigma)
     return Quality(actions, best, validation_bits, linear_bits, state[test])
+
+
+def usable(found: Quality, without: ActionBits, told: Mapping[str, float]) -> Quality:
+    """Who reads features may also ignore them: the bits of who has none, if validation demonstrations prefer those, of
+    which `told` has the bits."""
+    if max(found.validation_bits.values()) >= max(told.values()):
+        return found
+    return replace(found, actions=without, interface="none")
 
 
 def check(features: Float[Tensor, "M F"], data: ProbeData) -> None:

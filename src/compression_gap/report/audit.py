@@ -10,6 +10,7 @@ from markupsafe import Markup
 from compression_gap.measures.quantity import Quantity
 from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow
 from compression_gap.report.audit_words import (
+    beside,
     briefly,
     code_failure,
     few,
@@ -49,6 +50,7 @@ def render(content: AuditContent) -> str:
         ],
         what=what_there_is(content),
         few=few(content),
+        beside=[sentence(told) for told in beside(content)],
         briefly=briefly,
         kind_words=kind_words,
         plain=plain,

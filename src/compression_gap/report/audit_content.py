@@ -28,6 +28,10 @@ class ArmRow:
     denoised_beyond: Quantity | None = None
     converged: bool | None = None
     """Whether the denoisers are; None where there are none."""
+    certified: Quantity | None = None
+    """Bits that are certain, with 95 %, whatever the probe."""
+    gripper: Quantity | None = None
+    """About gripper commands: of another kind than the rest, and not to be added to it."""
 
     @property
     def best(self) -> Quantity:
@@ -134,6 +138,8 @@ class AuditContent:
     actions_left_out: tuple[str, ...]
     held: Quantity
     """Bits of a chunk."""
+    gripper: Quantity | None
+    """Bits of a chunk's gripper commands; None where they were not measured."""
     arms: tuple[ArmRow, ...]
     codes: tuple[CodeRow, ...]
     continuous: tuple[HeadRow, ...]

@@ -9,6 +9,7 @@ from compression_gap.measures.quantity import Quantity
 from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow, VerdictRow
 from compression_gap.report.audit_words import (
     SIGNS,
+    beside,
     briefly,
     code_failure,
     few,
@@ -32,6 +33,7 @@ def summary(content: AuditContent, page: str) -> list[str]:
         lines += _verdict(row, evidence=2 if number == 0 else 0)
     lines += _wrapped(f"{content.source}: {what_there_is(content)}.")
     lines += _aligned(_actions(content))
+    lines += [line for told in beside(content) for line in _wrapped(f"  {told}")]
     lines += _aligned(_codes(content.codes, content.continuous))
     for row in content.verdicts[:1]:
         lines += _upgrades(row)

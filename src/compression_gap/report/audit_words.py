@@ -70,6 +70,18 @@ def tells(arm: str) -> str:
     return "tells" if arm == "state" else "tell"
 
 
+def beside(content: AuditContent) -> list[str]:
+    """What else was found out about the arms: bits that are certain, and those of gripper commands."""
+    told = []
+    certain = [f"{row.words} {briefly(row.certified)}" for row in content.arms if row.certified is not None]
+    if certain:
+        told.append(f"certain with 95 %, whatever the probe: {', '.join(certain)}")
+    about = [f"{row.words} {tells(row.arm)} {briefly(row.gripper)}" for row in content.arms if row.gripper is not None]
+    if about and content.gripper is not None:
+        told.append(f"gripper commands, not part of the above, hold {briefly(content.gripper)}: {', '.join(about)}")
+    return told
+
+
 def code_failure(row: CodeRow) -> str | None:
     """What a reader has to know of chunks that were lost, or of a tokenizer that failed; None if all went well."""
     if row.failed:

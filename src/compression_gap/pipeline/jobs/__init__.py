@@ -13,6 +13,7 @@ Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too wh
 FileDataset or SuiteDataset -> ActionLedger
        '-> AuditTokenizer -> CodeAudit, AuditHead
        '-> AuditDenoisers -> ArmBits
+       '-> GripperBits, CertifiedBits
 
 Recording -> RecordedDemonstrations take the place of Demonstrations where people's are imitated; LiberoHdf5 exports.
 """
@@ -20,7 +21,9 @@ Recording -> RecordedDemonstrations take the place of Demonstrations where peopl
 from compression_gap.pipeline.jobs.action_denoisers import ActionDenoisers
 from compression_gap.pipeline.jobs.action_ledger import ActionLedger
 from compression_gap.pipeline.jobs.agent import TrainedAgent
+from compression_gap.pipeline.jobs.audit_certified import CertifiedBits
 from compression_gap.pipeline.jobs.audit_denoising import ArmBits, AuditDenoisers
+from compression_gap.pipeline.jobs.audit_gripper import GripperBits
 from compression_gap.pipeline.jobs.audit_heads import AuditHead
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.jobs.dataset import FileDataset, SuiteDataset
@@ -49,6 +52,7 @@ __all__ = [
     "AuditDenoisers",
     "AuditHead",
     "AuditTokenizer",
+    "CertifiedBits",
     "ChunkNoise",
     "CodeAudit",
     "CodeDistortion",
@@ -59,6 +63,7 @@ __all__ = [
     "Evaluation",
     "Features",
     "FileDataset",
+    "GripperBits",
     "LiberoHdf5",
     "Modelability",
     "NoiseDistortion",

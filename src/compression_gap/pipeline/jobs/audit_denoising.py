@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import shutil
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +16,7 @@ from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.denoiser import Denoiser
 from compression_gap.measures.denoising import ActionBits, own_errors
 from compression_gap.measures.diffusion_rate import diffusion_curve
-from compression_gap.measures.encoder_probe import ProbeData, Probing, fit, probe, told_nothing, untrained
+from compression_gap.measures.encoder_probe import Probing, fit, probe, told_nothing, untrained, usable
 from compression_gap.measures.quantity import mean_over_demonstrations
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.audited import TOLD, Arm, Audited
@@ -46,7 +47,7 @@ class AuditDenoisers(Job, kind="audit_denoisers", version=1):
         return Cost(2 + len(self.probing.seeds) * self.probing.steps * self.probing.batch * SECONDS_A_ROW, gpus=1)
 
     def run(self, context: Context) -> None:
-        data = self.measured(Audited.of(self.dataset, self.chunking, context.store), context.device)
+        data = Audited.of(self.dataset, self.chunking, context.store).probed(context.device)
         seeds, pieces = self.probing.seeds, context.folder / PIECES
         for number, seed in enumerate(seeds):
 
@@ -74,20 +75,9 @@ class AuditDenoisers(Job, kind="audit_denoisers", version=1):
             found.append(denoiser.eval())
         return found
 
-    def measured(self, audited: Audited, device: str) -> ProbeData:
-        """The chunks as the probe takes them; there is no state to be read."""
-        windows = audited.windows
-        return ProbeData(
-            chunk=audited.scaled.to(device),
-            state=torch.zeros(len(windows.start), 1, device=device),
-            known=audited.known.to(device),
-            demonstration=torch.from_numpy(windows.demonstration).to(device),
-            part=torch.from_numpy(windows.part).to(device),
-        )
-
 
 @dataclass(frozen=True)
-class ArmBits(Job, kind="arm_bits", version=1):
+class ArmBits(Job, kind="arm_bits", version=2):
     """Bits that an arm tells about the next chunk, and beyond another arm. Writes summary.json and the bits of every
     test chunk."""
 
@@ -109,12 +99,12 @@ class ArmBits(Job, kind="arm_bits", version=1):
     def run(self, context: Context) -> None:
         job, pieces = self.denoisers, context.folder / PIECES
         audited = Audited.of(job.dataset, job.chunking, context.store)
-        data = job.measured(audited, context.device)
-        told = audited.inputs(self.arm)
-        width = told.shape[1] - data.known.shape[1]
-        own = told[:, :width] if width else torch.zeros(len(told), 1)  # the rest is known to every arm
+        data, own = audited.probed(context.device), audited.own(self.arm)
         nothing = [denoiser.to(context.device) for denoiser in job.load(context.store)]
         found = probe(own.to(context.device), None, data, nothing, job.probing, pieces, context.report)
+        if self.baseline is not None:
+            summary = json.loads((context.store.folder(self.baseline) / SUMMARY).read_text())
+            found = usable(found, self.baseline.bits(context.store), summary["validation_bits"])
         actions, demonstration = found.actions, audited.windows.demonstration[audited.windows.rows(TEST)]
         names = ("recalibrated", "difference", "pair", "demonstration")
         save_tensors({name: torch.from_numpy(getattr(actions, name)) for name in names}, context.folder / BITS)
@@ -130,6 +120,7 @@ class ArmBits(Job, kind="arm_bits", version=1):
                 "beyond": beyond,
                 "converged": actions.converged,
                 "interface": found.interface,
+                "validation_bits": found.validation_bits,
                 "sigma": actions.sigma,
             },
         )

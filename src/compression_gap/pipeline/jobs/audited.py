@@ -13,6 +13,7 @@ from torch import Tensor
 from compression_gap.data.checked import complaint
 from compression_gap.data.split import TRAIN
 from compression_gap.data.trajectories import Chunking, Trajectories, Windows
+from compression_gap.measures.encoder_probe import ProbeData
 from compression_gap.pipeline.jobs.dataset import Dataset
 from compression_gap.scaling import ActionScaling
 from compression_gap.seeds import seed_of
@@ -98,23 +99,35 @@ class Audited:
 
     def inputs(self, arm: Arm) -> Float[Tensor, "M F"]:
         """What an arm is told about every chunk; proprioception and task go with all of them."""
-        given, start, known = self.trajectories, self.windows.start, self.known
         if arm == "nothing":
-            return torch.zeros(len(start), 1)
+            return torch.zeros(len(self.windows.start), 1)
+        return torch.cat([self.own(arm), self.known], dim=1)
+
+    def own(self, arm: Arm) -> Float[Tensor, "M F"]:
+        """What an arm is told beside proprioception and task; no columns for the arm that is told only these."""
+        given, start = self.trajectories, self.windows.start
         if arm == "known":
-            return known
+            return torch.zeros(len(start), 0)
         if arm == "state":
             assert given.state is not None, "asked only where there is one"
-            return torch.cat([rows_of(given.state, start), known], dim=1)
+            return rows_of(given.state, start)
         source = given.candidate if arm == "candidate" else given.features
         assert source is not None, "asked only where there are some"
         features = rows_of(source, start)
         generator = torch.Generator().manual_seed(seed_of("arm", arm))
         if arm == "shuffled":
-            features = features[torch.randperm(len(features), generator=generator)]
-        elif arm == "random":
-            features = torch.randn(features.shape, generator=generator)
-        return torch.cat([features, known], dim=1)
+            return features[torch.randperm(len(features), generator=generator)]
+        return torch.randn(features.shape, generator=generator) if arm == "random" else features
+
+    def probed(self, device: str) -> ProbeData:
+        """The chunks as probes take them; there is no state to be read."""
+        return ProbeData(
+            chunk=self.scaled.to(device),
+            state=torch.zeros(len(self.windows.start), 1, device=device),
+            known=self.known.to(device),
+            demonstration=torch.from_numpy(self.windows.demonstration).to(device),
+            part=torch.from_numpy(self.windows.part).to(device),
+        )
 
 
 def tells_task(given: Trajectories) -> bool:

@@ -26,6 +26,7 @@ from compression_gap.measures.encoder_probe import (
     ProbeData,
     Quality,
     probe,
+    usable,
 )
 from compression_gap.measures.gripper_probe import (
     GripperQuality,
@@ -95,7 +96,9 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
         nothing = [denoiser.to(context.device) for denoiser in self.actions.load(context.store)]
         pieces = context.folder / PIECES
         found = probe(features, units, data, nothing, self.actions.probing, pieces, context.report)
-        found = self._usable(context.store, found)
+        if self.baseline is not None:
+            told = self._told_by_baseline(context.store)["validation_bits"]
+            found = usable(found, self.baseline.bits(context.store), told)
         gripper = self._gripper(context, features, units, data)
         actions = dataclasses.replace(found.actions, gripper=None if gripper is None else gripper.bits)
         found = dataclasses.replace(found, actions=actions)
@@ -128,32 +131,23 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
         found = probe_gripper(features, units, data, without, probing, pieces, context.report)
         if self.baseline is None:
             return found
-        told = self._told_by_baseline(context.store)
+        told = self._told_by_baseline(context.store)["gripper"]
         if max(found.validation_bits.values()) >= max(told["validation_bits"].values()):
             return found
         bits = self.baseline.bits(context.store).gripper
         assert bits is not None, "it was measured on the same actions"
         return dataclasses.replace(found, bits=bits, interface="none")
 
-    def _usable(self, store: Store, found: Quality) -> Quality:
-        """Who reads features may also ignore them: the baseline's bits, if validation demonstrations prefer those."""
-        if self.baseline is None:
-            return found
-        told = json.loads((store.folder(self.baseline) / SUMMARY).read_text())
-        if max(found.validation_bits.values()) >= max(told["validation_bits"].values()):
-            return found
-        return dataclasses.replace(found, actions=self.baseline.bits(store), interface="none")
-
     def _told_by_baseline(self, store: Store) -> dict[str, Any]:
-        """What its summary says of the gripper."""
+        """What its summary says."""
         assert self.baseline is not None, "asked for only where there is one"
-        return json.loads((store.folder(self.baseline) / SUMMARY).read_text())["gripper"]
+        return json.loads((store.folder(self.baseline) / SUMMARY).read_text())
 
     def _of_gripper(self, gripper: GripperQuality, actions: ActionBits, store: Store) -> dict[str, Any]:
         """Bits about gripper commands, and those about the rest of the actions that are told beyond them."""
         settled = {"converged": gripper.told.bits.value is not None, "curve": gripper.told.curve}
         if gripper.interface == "none":
-            told = self._told_by_baseline(store)
+            told = self._told_by_baseline(store)["gripper"]
             settled = {name: told[name] for name in settled}
         return {
             "bits": dataclasses.asdict(cluster_mean(gripper.bits, actions.demonstration)),
