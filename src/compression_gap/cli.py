@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from compression_gap.commands import Answer, Asked, Selection
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+HDF5 = (".hdf5", ".h5")
+SUITES = "tabletop, libero_10, libero_object, libero_spatial, ..."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -96,10 +98,18 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
 
 
 def selection(args: argparse.Namespace, rest: list[str]) -> Selection:
-    """Which demonstrations are meant."""
-    from compression_gap.commands import Selection
+    """Which demonstrations are meant. Raises ValueError for files beside a suite, or with options of suites."""
+    from compression_gap.commands import Selection, recorded
 
-    return Selection(args.suite, args.tasks, args.episodes, args.initial_states, leaves(rest))
+    typed = args.dataset if "dataset" in args else [args.suite]
+    files = [Path(word) for word in typed if Path(word).suffix in HDF5]
+    if not files and len(typed) == 1:
+        return Selection(typed[0], args.tasks, args.episodes, args.initial_states, leaves(rest))
+    if len(files) < len(typed):
+        raise ValueError(f"expected the name of one suite, or LIBERO's .hdf5 files; got {' '.join(typed)}")
+    if args.tasks is not None or args.initial_states != "fixed":
+        raise ValueError("--tasks and --initial-states choose among a suite's; of files, give those that are meant")
+    return recorded(files, args.episodes, leaves(rest), args.store)
 
 
 def asked(args: argparse.Namespace, rest: list[str]) -> Asked:
@@ -142,11 +152,7 @@ def arguments() -> argparse.ArgumentParser:
         text = "film the first N episodes of every task and cell as mp4 (needs the extra `video`)"
         parser.add_argument("--videos", type=count, default=0, metavar="N", help=text)
 
-    def selecting(parser: argparse.ArgumentParser, episodes: int, *, suite: bool = True) -> None:
-        if suite:
-            parser.add_argument(
-                "suite", metavar="SUITE", help="tabletop, libero_10, libero_object, libero_spatial, ..."
-            )
+    def selecting(parser: argparse.ArgumentParser, episodes: int) -> None:
         parser.add_argument("--tasks", type=int, nargs="+", metavar="N", help="only these (default: all)")
         text = f"attempts a task (default: {episodes})"
         parser.add_argument("--episodes", type=count, default=episodes, metavar="N", help=text)
@@ -154,7 +160,13 @@ def arguments() -> argparse.ArgumentParser:
         parser.add_argument("--initial-states", default="fixed", metavar="NAME", help=text)
         stored(parser)
 
+    def measuring(parser: argparse.ArgumentParser) -> None:
+        text = f"a suite ({SUITES}), or LIBERO's .hdf5 files of people's demonstrations, one a task"
+        parser.add_argument("dataset", nargs="+", metavar="DATASET", help=text)
+        selecting(parser, episodes=300)
+
     def collecting(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("suite", metavar="SUITE", help=SUITES)
         selecting(parser, episodes=50)
         workers(parser)
 
@@ -193,7 +205,7 @@ def arguments() -> argparse.ArgumentParser:
         "Measure what encoders tell about the next actions, in bits, and how exactly they see; suite settings follow."
     )
     telling = command("encoders", text)
-    selecting(telling, episodes=300)
+    measuring(telling)
     text = "KIND or KIND:field=value,field=value; may be repeated (default: a ladder from random features to the state)"
     telling.add_argument("--encoder", action="append", default=[], metavar="KIND", help=text)
     running(telling)
@@ -205,7 +217,7 @@ def arguments() -> argparse.ArgumentParser:
     auditing = command("audit", text)
     text = "an .npz, LIBERO's .hdf5 files, the folder of a LeRobot dataset (v3.0, v2.1), or the name of a suite"
     auditing.add_argument("dataset", nargs="+", metavar="DATASET", help=text)
-    selecting(auditing, episodes=300, suite=False)
+    selecting(auditing, episodes=300)
     text = "KIND or KIND:field=value,field=value; may be repeated (default: binning and fast, and oat from 10m on)"
     auditing.add_argument("--tokenizer", action="append", default=[], metavar="KIND", help=text)
     text = "KIND or KIND:field=value,field=value of an encoder that is shown a suite's pictures (pretrained:model=...)"
@@ -234,7 +246,7 @@ def arguments() -> argparse.ArgumentParser:
 
     text = "Measure action tokenizers side by side: bits, error, robustness and speed; suite settings follow."
     tokenizers = command("tokenizers", text)
-    selecting(tokenizers, episodes=300)
+    measuring(tokenizers)
     workers(tokenizers)
     tokenizers.add_argument("--horizon", type=count, default=16, metavar="T", help="actions a chunk (default: 16)")
     tokenizers.add_argument(
@@ -251,6 +263,7 @@ def arguments() -> argparse.ArgumentParser:
         "closed loop and open loop; suite settings follow."
     )
     tolerance = command("tolerance", text)
+    tolerance.add_argument("suite", metavar="SUITE", help=SUITES)
     selecting(tolerance, episodes=300)
     workers(tolerance)
     text = "initial states a task of every replay, and demonstrations replayed open loop (default: 15)"

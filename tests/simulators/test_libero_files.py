@@ -15,7 +15,9 @@ import pytest
 
 from compression_gap import config
 from compression_gap.cli import main
+from compression_gap.commands import encoders, recorded
 from compression_gap.data.demos import Demos
+from compression_gap.measures.encoder_probe import Probing
 from compression_gap.pipeline.job import with_needs
 from compression_gap.pipeline.jobs import RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.data import read_demos
@@ -171,6 +173,47 @@ def test_a_policy_learns_from_people(imported: Store) -> None:
     assert drawn.shape == (DEMOS * (STEPS - 1), 64, 64, 3)
     whole = np.load(recording(imported) / "agentview.npy")
     np.testing.assert_allclose(drawn.mean(axis=(1, 2)), whole.mean(axis=(1, 2)), atol=0.5)
+
+
+def test_tokenizers_and_encoders_are_measured_on_what_people_did(
+    raw: Path, imported: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chunks = ("--horizon", "2", "--stride", "1", "--tokenizer", "binning")
+    typed = ["tokenizers", str(raw), *chunks, "--store", str(imported.root), "--workers", "1"]
+    assert main([*typed, "--json"]) == 0
+    data = json.loads(capsys.readouterr().out)
+    assert (data["name"], data["episodes"]) == ("libero_10-recordings", DEMOS)
+    (row,) = data["tokenizers"]
+    assert row["failed"] is None
+    assert row["squared_error"] > 0
+    assert f"cgap tokenizers {raw} --episodes {DEMOS} --horizon 2" in Path(data["report"]).read_text("utf-8")
+
+    people = recorded([raw], 300, {"image_size": "32"}, imported.root)
+    probing = Probing(steps=4, batch=8, width=8, seeds=(0,), hastes=(0.0,))
+    found = encoders(people, ["random_conv"], imported.root, 1, "cpu", quiet=True, probing=probing)
+    assert not found.failed
+    assert [row["name"] for row in found.data["encoders"]] == ["random_conv", "no pictures", "shuffled", "state"]
+    with pytest.raises(ValueError, match="--encoder supervised: it is pretrained on further demonstrations, and files"):
+        encoders(people, ["supervised"], imported.root, 1, "cpu", quiet=True, probing=probing)
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        (["tabletop"], "expected the name of one suite, or LIBERO's .hdf5 files"),
+        (["--tasks", "0"], "of files, give those that are meant"),
+        (["again.hdf5"], "of the same task: leave one out"),
+    ],
+)
+def test_files_that_do_not_go_together_are_refused(
+    typed: list[str], message: str, raw: Path, imported: Store, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    if typed[0].endswith("hdf5"):
+        again = tmp_path / raw.name
+        again.write_bytes(raw.read_bytes())
+        typed = [str(again)]
+    assert main(["tokenizers", str(raw), *typed, "--store", str(imported.root)]) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_asking_for_more_than_there_is_and_for_what_is_not_there_says_what_to_do(

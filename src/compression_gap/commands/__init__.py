@@ -7,7 +7,7 @@ from compression_gap.commands.audit_data import Source
 from compression_gap.commands.cell import try_cell
 from compression_gap.commands.data import Selection, collect
 from compression_gap.commands.encoders import encoders
-from compression_gap.commands.files import export_files, import_files
+from compression_gap.commands.files import export_files, import_files, recorded
 from compression_gap.commands.parts import listing
 from compression_gap.commands.store import status
 from compression_gap.commands.study import forecast, report, run_study
@@ -28,6 +28,7 @@ __all__ = [
     "forecast",
     "import_files",
     "listing",
+    "recorded",
     "report",
     "run_study",
     "status",

@@ -25,7 +25,7 @@ PROTOCOLS = {"fixed": "demonstrations", "random": "random"}
 
 @dataclass(frozen=True)
 class Selection:
-    """Which demonstrations: as typed for `cgap collect` and `cgap export`."""
+    """Which demonstrations of a suite's experts, as typed."""
 
     suite: str
     """Its name: see `suite_named`."""
@@ -37,6 +37,16 @@ class Selection:
     """ "fixed", "random" or a protocol of the suite."""
     leaves: Mapping[str, str]
     """Settings of the suite, as typed."""
+
+    @property
+    def name(self) -> str:
+        """For titles and file names."""
+        return self.suite
+
+    @property
+    def recorded(self) -> bool:
+        """Whether they are people's, from files."""
+        return False
 
     def words(self, further: Sequence[str]) -> list[str]:
         """As it would be typed behind a command's name, with the command's own words."""

@@ -76,7 +76,7 @@ def encoders(
 ) -> Answer:
     """Measures the typed encoders, or a ladder from random features to the true state, on one suite."""
     suite_spec, store = selection.spec(), Store(root)
-    specs = [(text, encoder_named(text)) for text in typed] or default_ladder()
+    specs = [(text, encoder_named(text)) for text in typed] or default_ladder(pretrained=not selection.recorded)
     rungs = _rungs(selection, suite_spec, specs, probing or Probing())
     outcome = finish([rung.quality for rung in rungs], store, workers, device, quiet=quiet)
     done = [rung for rung in rungs if store.has(rung.quality)]
@@ -85,10 +85,10 @@ def encoders(
         encoder_costs(rung.spec, encoder_of(store, rung.spec, rung.trained, suite_spec), suite_spec.build(), HORIZON)
         for rung in done
     ]
-    page = store.root / "reports" / f"encoders-{selection.suite}.html"
+    page = store.root / "reports" / f"encoders-{selection.name}.html"
     if rows:
         page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(render(selection.suite, rows, _command(selection, typed)), "utf-8")
+        page.write_text(render(selection.name, rows, _command(selection, typed)), "utf-8")
     told = [dataclasses.asdict(row) | dataclasses.asdict(cost) for row, cost in zip(rows, costs, strict=True)]
     data = {
         "suite": to_json(suite_spec),
@@ -117,16 +117,11 @@ def encoder_named(text: str) -> EncoderSpec:
     return override(plugins.find("encoders", kind)(), leaves)
 
 
-def default_ladder() -> list[tuple[str, EncoderSpec]]:
-    """From features that were never trained to the true state."""
+def default_ladder(*, pretrained: bool = True) -> list[tuple[str, EncoderSpec]]:
+    """From features that were never trained to the true state, with or without encoders that are pretrained here."""
     never = [(RANDOM, encoder_named(RANDOM))] if RANDOM in plugins.kinds("encoders") else []
-    return [
-        *never,
-        ("supervised:steps=240", Supervised(steps=240)),
-        ("supervised:steps=700", Supervised(steps=700)),
-        ("channel:sigma=5", Channel(sigma=5.0)),
-        ("state", State()),
-    ]
+    supervised = [(f"supervised:steps={steps}", Supervised(steps=steps)) for steps in (240, 700)] if pretrained else []
+    return [*never, *supervised, ("channel:sigma=5", Channel(sigma=5.0)), ("state", State())]
 
 
 def _rungs(
@@ -144,6 +139,11 @@ def _rungs(
 
     def rung(name: str, spec: EncoderSpec, control: str = "", *, shuffled: bool = False) -> Rung:
         trained, features = None, ()
+        if spec.pretraining_steps and selection.recorded:
+            raise ValueError(
+                f"--encoder {name}: it is pretrained on further demonstrations, and files have no others; give one "
+                "that reads pictures as it is, such as pretrained:model=..., or a suite's name instead of files"
+            )
         if spec.pretraining_steps:
             suite.check_episodes(protocol, 2 * count)
             further = demonstrations(suite, list(by_task), count, count, protocol)

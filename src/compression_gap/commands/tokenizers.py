@@ -105,7 +105,7 @@ def tokenizers(
         row["above_least"] = _above_least(row, curve)
     data: dict[str, Any] = {
         "suite": config.to_json(spec),
-        "name": selection.suite,
+        "name": selection.name,
         "tasks": [suite.tasks[task] for task in selection.tasks or range(spec.num_tasks)],
         "episodes": selection.attempts,
         "horizon": horizon,

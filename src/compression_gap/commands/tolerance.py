@@ -75,7 +75,7 @@ def tolerance(
     outcome = finish(plan.jobs, store, workers, "cpu", quiet=quiet)
     data: dict[str, Any] = {
         "suite": config.to_json(spec),
-        "name": selection.suite,
+        "name": selection.name,
         "tasks": [spec.build().tasks[task] for task in selection.tasks or range(spec.num_tasks)],
         "protocol": plan.rollouts.protocol,
         "rollouts": plan.rollouts.episodes,
