@@ -3,49 +3,42 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compression_gap.output import complain, said, shown
 from compression_gap.store import StoreError, default_root
 
 if TYPE_CHECKING:
     from compression_gap.commands import Answer, Asked, Selection
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+AUDITED = 300  # attempts a task of a suite
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit code: 0, 1 if jobs failed, 2 for bad input, 130 after Ctrl-C."""
     parser = arguments()
-    args, rest = parser.parse_known_args(argv)
-    following = ("try", "audit", "collect", "encoders", "export", "evaluate", "tokenizers", "tolerance")
-    if rest and args.command not in following:
-        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    try:
+        args, rest = parser.parse_known_args(argv)
+        following = ("try", "audit", "collect", "encoders", "export", "evaluate", "tokenizers", "tolerance")
+        if rest and args.command not in following:
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    except SystemExit as end:  # it has told what was asked for, or what is wrong
+        raise SystemExit(end.code if said("") else FAILED) from None
     try:
         answer = call(args, rest)
     except KeyboardInterrupt:
-        print("\nstopped: nothing that was finished is lost, and the same command resumes from here", file=sys.stderr)
+        complain("\nstopped: nothing that was finished is lost, and the same command resumes from here")
         return INTERRUPTED
     except (ValueError, StoreError, ImportError, OSError) as error:
-        print(f"cgap: {error}", file=sys.stderr)
+        complain(f"cgap: {error}")
         return BAD_INPUT
-    try:
-        if args.json:
-            print(json.dumps(answer.data, allow_nan=False), flush=True)
-        else:
-            from rich.console import Console
-
-            if isinstance(sys.stdout, io.TextIOWrapper):
-                sys.stdout.reconfigure(errors="replace")  # a terminal that knows ASCII only loses signs, not the answer
-            answer.show(Console(highlight=False))
-    except BrokenPipeError:  # whoever reads us has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return FAILED if answer.failed else 0
+    text = json.dumps(answer.data, allow_nan=False) + "\n" if args.json else shown(answer)
+    return FAILED if not said(text) or answer.failed else 0
 
 
 def call(args: argparse.Namespace, rest: list[str]) -> Answer:
@@ -106,8 +99,11 @@ def asked(args: argparse.Namespace, rest: list[str]) -> Asked:
     """What is audited."""
     from compression_gap.commands import Asked, Selection, Source
 
-    chosen = Selection(args.dataset[0], args.tasks, args.episodes, args.initial_states, leaves(rest))
-    source = Source(args.dataset, chosen, args.features, args.encoder, args.suite)
+    typed = {name: getattr(args, name) for name in ("tasks", "episodes", "initial_states")}
+    for_suites = {f"--{name.replace('_', '-')}" for name, value in typed.items() if value is not None}
+    states = args.initial_states or "fixed"
+    chosen = Selection(args.dataset[0], args.tasks, args.episodes or AUDITED, states, leaves(rest))
+    source = Source(args.dataset, chosen, args.features, args.encoder, args.suite, for_suites)
     return Asked(source, args.tokenizer, args.budget, args.horizon, args.stride)
 
 
@@ -142,16 +138,17 @@ def arguments() -> argparse.ArgumentParser:
         text = "film the first N episodes of every task and cell as mp4 (needs the extra `video`)"
         parser.add_argument("--videos", type=count, default=0, metavar="N", help=text)
 
-    def selecting(parser: argparse.ArgumentParser, episodes: int, *, suite: bool = True) -> None:
-        if suite:
+    def selecting(parser: argparse.ArgumentParser, episodes: int, *, files: bool = False) -> None:
+        """Of a suite; where there may be files instead, what was not typed is None."""
+        if not files:
             parser.add_argument(
                 "suite", metavar="SUITE", help="tabletop, libero_10, libero_object, libero_spatial, ..."
             )
         parser.add_argument("--tasks", type=int, nargs="+", metavar="N", help="only these (default: all)")
         text = f"attempts a task (default: {episodes})"
-        parser.add_argument("--episodes", type=count, default=episodes, metavar="N", help=text)
+        parser.add_argument("--episodes", type=count, default=None if files else episodes, metavar="N", help=text)
         text = "fixed: those that the suite sets apart for demonstrations (default); random: seeded random resets"
-        parser.add_argument("--initial-states", default="fixed", metavar="NAME", help=text)
+        parser.add_argument("--initial-states", default=None if files else "fixed", metavar="NAME", help=text)
         stored(parser)
 
     def collecting(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +202,7 @@ def arguments() -> argparse.ArgumentParser:
     auditing = command("audit", text)
     text = "an .npz, LIBERO's .hdf5 files, the folder of a LeRobot dataset (v3.0, v2.1), or the name of a suite"
     auditing.add_argument("dataset", nargs="+", metavar="DATASET", help=text)
-    selecting(auditing, episodes=300, suite=False)
+    selecting(auditing, episodes=AUDITED, files=True)
     text = "KIND or KIND:field=value,field=value; may be repeated (default: binning and fast, and oat from 10m on)"
     auditing.add_argument("--tokenizer", action="append", default=[], metavar="KIND", help=text)
     text = "KIND or KIND:field=value,field=value of an encoder that is shown a suite's pictures (pretrained:model=...)"

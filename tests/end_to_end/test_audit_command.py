@@ -22,7 +22,7 @@ from compression_gap.commands.audit_plan import BUDGETS
 from compression_gap.measures.encoder_probe import Probing
 from compression_gap.verdict.head_learning import HeadTraining
 from crashing_tokenizers import Broken, Moody
-from datasets import NAMES, STEPS, arrays, write_arrays, write_lerobot, write_libero
+from datasets import NAMES, STEPS, arrays, motion, write_arrays, write_lerobot, write_libero
 from recorded import run_here
 
 PLAN = import_module("compression_gap.commands.audit_plan")
@@ -149,6 +149,17 @@ def test_a_changed_file_is_another_dataset(tmp_path: Path):
     assert again["codes"][0]["mm"]["value"] > 1.2 * first["codes"][0]["mm"]["value"]
 
 
+def test_datasets_of_one_name_have_pages_of_their_own(tmp_path: Path):
+    pages = set()
+    for seed, folder in enumerate(("one", "other")):
+        (tmp_path / folder).mkdir()
+        fields = {**arrays(60), "action": motion(60, seed=seed)[0]}
+        path = write_arrays(tmp_path / folder / "own.npz", fields)
+        pages |= {answer(tmp_path / "store", path, names=CODES[:1]).data["report"] for _ in range(2)}
+    assert len(pages) == 2
+    assert all(Path(page).name.startswith("audit-own-") for page in pages)
+
+
 def test_a_task_that_one_demonstration_has_alone_is_not_told(tmp_path: Path):
     plain, named = write_arrays(tmp_path / "plain.npz", arrays()), {**arrays(), "task": np.arange(60)}
     found = [answer(tmp_path / "store", file).data for file in (plain, write_arrays(tmp_path / "named.npz", named))]
@@ -272,7 +283,16 @@ def test_the_page_is_quiet_in_a_browser(scheme: int, tmp_path: Path):
         (["own.npz", "--features", "short.npy"], "short.npy: expected [1800, F], got [5, 2]"),
         (["copies.npz"], "expected demonstrations that differ, got the same actions in number 1 and 9"),
         (["own.npz", "--feature", "short.npy"], "there is no option --feature for files"),
-        (["own.npz", "--tasks", "0"], "--tasks chooses among a suite's tasks"),
+        (["own.npz", "--tasks", "0"], "--tasks chooses among a suite's demonstrations; of files, give those"),
+        (["own.npz", "--episodes", "300"], "--episodes chooses among a suite's demonstrations; of files, give those"),
+        (["own.npz", "--initial-states", "fixed"], "--initial-states chooses among a suite's demonstrations"),
+        (["own.npz", "--features", "gone.npy"], "gone.npy: there is no such file; give an .npy with a row a step"),
+        (["own.npz", "--features", "."], ".: expected a file of features, got a folder; give an .npy with a row"),
+        (["own.npz", "--tokenizer", "oat:width=0"], "Oat.width: expected a multiple of head_width 32, got 0"),
+        (
+            ["own.npz", "--tokenizer", "fast", "--tokenizer", "fast:scale=10.0"],
+            "--tokenizer fast:scale=10.0: it is the same as fast, so nothing is compared; leave one away",
+        ),
         (["own.npz", "--tokenizer", "binning:bins=10000000"], "Binning.bins: expected 2 to 65536, got 10000000"),
         (["tabletop", "--features", "short.npy"], "it is for files, and tabletop is a suite"),
         (["own.npz", "few.npz"], "expected one .npz, LIBERO's .hdf5 files, or the folder of one LeRobot dataset"),

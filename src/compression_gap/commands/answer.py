@@ -28,9 +28,13 @@ class Answer:
 
 
 def finish(jobs: list[Job], store: Store, workers: int, device: str, *, quiet: bool) -> Outcome:
-    """Finishes jobs and what they need, with a live view. Raises ValueError for a device that is not there."""
+    """Finishes jobs and what they need, with a live view.
+
+    Raises ValueError for a device that is not there, and StoreError for a store that cannot be written to.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no CUDA device here; leave the option away to use the CPU")
+    store.make()
     return run(jobs, store, workers=workers, device=device, progress=Progress(quiet=quiet))
 
 

@@ -41,7 +41,7 @@ from compression_gap.pipeline.jobs.encoder import encoder_of
 from compression_gap.pipeline.plan import demonstrations
 from compression_gap.report.encoders import EncoderRow, render
 from compression_gap.report.measured import Measured
-from compression_gap.store import Store
+from compression_gap.store import Store, write_text
 from compression_gap.suites.base import SuiteSpec
 from compression_gap.training import Training
 
@@ -87,8 +87,7 @@ def encoders(
     ]
     page = store.root / "reports" / f"encoders-{selection.suite}.html"
     if rows:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(render(selection.suite, rows, _command(selection, typed)), "utf-8")
+        write_text(page, render(selection.suite, rows, _command(selection, typed)))
     told = [dataclasses.asdict(row) | dataclasses.asdict(cost) for row, cost in zip(rows, costs, strict=True)]
     data = {
         "suite": to_json(suite_spec),
