@@ -19,7 +19,7 @@ from compression_gap.commands.answer import Answer, finish, plain_table, show_fa
 from compression_gap.commands.data import Selection
 from compression_gap.commands.encoder_costs import encoder_costs
 from compression_gap.commands.typed import settings
-from compression_gap.config import override, to_json
+from compression_gap.config import counted, override, to_json
 from compression_gap.data.split import parts_of
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.encoders.blind import Blind
@@ -235,8 +235,9 @@ def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
     lines = [
         f"Bits about the next {HORIZON} actions that a probe can use, looked at through noise of {first['sigma']:g} on "
         f"actions scaled to [-1, 1]; beyond proprioception and the task; left out: {left_out}.",
-        f"On {first['test_chunks']} chunks of {first['test_demonstrations']} demonstrations that nothing was fitted "
-        "on; 95 % for other demonstrations. A step is one of a small Diffusion on these features, 64 windows.",
+        f"On {first['test_chunks']} chunks of {counted(first['test_demonstrations'], 'demonstration')} that nothing "
+        "was fitted on; 95 % for other demonstrations. A step is one of a small Diffusion on these features, 64 "
+        "windows.",
     ]
     if not all(row["converged"] for row in told):
         lines.append("! not converged: more demonstrations (--episodes) would tell more bits.")
