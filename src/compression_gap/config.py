@@ -11,7 +11,8 @@ import json
 import textwrap
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from itertools import pairwise, product
 from typing import Any, ClassVar, Self
@@ -122,7 +123,21 @@ def construct(cls: type, values: Mapping[str, Any], where: str) -> Any:
     ]
     if missing:
         raise ValueError(f"{where}: {cls.__name__} needs {', '.join(missing)}")
-    return cls(**checked)
+    with naming_settings(where):
+        return cls(**checked)
+
+
+@contextmanager
+def naming_settings(of: str) -> Iterator[None]:
+    """Makes a ValueError with the place of whatever else goes wrong in a part's own code, whose settings nobody may
+    have foreseen. Files and libraries that are missing keep their names."""
+    try:
+        yield
+    except (ValueError, OSError, ImportError):
+        raise
+    except Exception as error:
+        told = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        raise ValueError(f"{of}: it cannot be built with these settings ({told}); choose others") from error
 
 
 def override(spec: Any, changes: Mapping[str, str]) -> Any:
@@ -137,7 +152,8 @@ def override(spec: Any, changes: Mapping[str, str]) -> Any:
         if not isinstance(part, Spec):
             raise ValueError(f"{name} of {type(spec).__name__} has no fields of its own, so no {', '.join(inner)}")
         own[name] = override(part, inner)
-    return dataclasses.replace(spec, **own)
+    with naming_settings(type(spec).__name__):
+        return dataclasses.replace(spec, **own)
 
 
 def _by_field(
@@ -194,6 +210,11 @@ def closest(name: str, names: Iterable[str]) -> str:
     names = sorted(names)
     near = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def alternatives(hint: Any) -> tuple[Any, ...]:

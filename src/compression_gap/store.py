@@ -81,12 +81,23 @@ class Store:
         partial = self.root / ".partial" / f"{job.kind}-{job.digest}"
         return sorted(str(path.relative_to(partial)) for path in partial.rglob("*") if not path.match("*.new"))
 
+    def make(self) -> Path:
+        """Makes the store and returns the folder of its locks. Raises StoreError if nothing can be written there."""
+        locks = self.root / ".locks"
+        try:
+            locks.mkdir(parents=True, exist_ok=True)
+            wrong = "" if os.access(locks, os.W_OK) else "permission denied"
+        except OSError as error:
+            wrong = str(error.strerror)
+        if wrong:
+            cure = f"choose another folder with --store or ${ROOT_VARIABLE}"
+            raise StoreError(f"nothing can be written to the store {self.root} ({wrong}): {cure}")
+        return locks
+
     @contextmanager
     def lock(self, job: Spec) -> Iterator[None]:
         """Waits until nobody else works on the job. The kernel frees the lock when its holder dies, however it dies."""
-        path = self.root / ".locks" / f"{job.kind}-{job.digest}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w") as file:
+        with (self.make() / f"{job.kind}-{job.digest}").open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -164,10 +175,16 @@ def read_job(folder: Path) -> Any:
 
 
 def write_json(path: Path, data: Any) -> None:
+    """Writes JSON as `write_text` does."""
+    write_text(path, json.dumps(data, indent=1, sort_keys=True))
+
+
+def write_text(path: Path, text: str) -> None:
     """Writes beside and renames, so that a kill or a full disk leaves no half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(".new")
-    with beside.open("w") as file:
-        json.dump(data, file, indent=1, sort_keys=True)
+    with beside.open("w", encoding="utf-8") as file:
+        file.write(text)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(path)

@@ -8,9 +8,9 @@ import pytest
 
 from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Kind, Quantity
 from compression_gap.report.audit import render
-from compression_gap.report.audit_content import ArmRow, AuditContent, CodeRow, HeadRow, Upgrade, VerdictRow
+from compression_gap.report.audit_content import NO_CODE, ArmRow, AuditContent, CodeRow, HeadRow, Upgrade, VerdictRow
 from compression_gap.report.audit_terminal import LINES, summary
-from compression_gap.report.audit_words import briefly
+from compression_gap.report.audit_words import briefly, code_failure, what_there_is
 from compression_gap.report.pipes import Pipe, pipes
 
 
@@ -116,6 +116,57 @@ def test_the_lines_say_verdict_kinds_and_what_is_missing():
 def test_the_lines_never_exceed_forty():
     many = replace(CONTENT, verdicts=(VERDICT,) * 9, codes=(CODE,) * 9, unknown=("something that is long " * 9,) * 9)
     assert len(summary(many, "page.html")) <= LINES
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_every_code_that_is_shown_has_its_verdict_and_so_has_the_policy_without_one(count: int):
+    codes = tuple(replace(CODE, name=f"code {number}") for number in range(count))
+    verdicts = tuple(replace(UNDETERMINED, code=name) for name in (*(row.name for row in codes), NO_CODE))
+    text = "\n".join(summary(replace(CONTENT, codes=codes, verdicts=verdicts), "page.html"))
+    assert [f"(through code {number})" in text for number in range(count)] == [number < 3 for number in range(count)]
+    assert text.count("(without a code)") == 1
+    assert text.count("what would settle it: more data") == 1
+    assert "\N{GREATER-THAN OR EQUAL TO} lower bound" in text
+
+
+@pytest.mark.parametrize("name", ["binning:bins=16", "oat:levels=(8,5,5,5),width=64,encoder_layers=", "o" * 200])
+@pytest.mark.parametrize("value", [12.3, 123456.7, -1234.5])
+def test_no_line_is_wider_than_a_terminal(name: str, value: float):
+    head = replace(HEAD, words="the candidate's features", told=bits(value), error=share(value))
+    codes = tuple(
+        replace(CODE, name=f"{name}{number}", code=bits(abs(value), "upper bound"), heads=(head,))
+        for number in range(3)
+    )
+    arm = replace(CONTENT.arms[0], words="the candidate's features", denoised_beyond=bits(value))
+    upgrade = Upgrade(
+        "a better encoder (the candidate's features)", Quantity(1e3, "estimate", "points", "90 %", 0, 2e3), 1
+    )
+    verdict = replace(VERDICT, code=f"{name}0", upgrades=(upgrade,))
+    wide = replace(CONTENT, codes=codes, continuous=(head,), arms=(arm,), verdicts=(verdict, UNDETERMINED))
+    lines = summary(replace(wide, codes=(*codes, CodeRow(name, {}, failed="nothing fits " * 20))), "page.html")
+    assert max(map(len, lines)) <= 120
+    assert len(lines) <= LINES
+    heads = [line for line in lines if line.startswith("codes ")]
+    assert "no code" in heads[-1]
+    assert sum(any(word.endswith(str(number)) for word in " ".join(heads).split()) for number in range(3)) == 3
+
+
+def test_bits_below_zero_say_what_they_mean():
+    minus = "\N{MINUS SIGN}"
+    assert briefly(bits(-0.5)) == f"≈ {minus}0.5 [{minus}1.5, 0.5], not above 0"
+    assert briefly(bits(-0.001)) == f"≈ 0.0 [{minus}1.0, 1.0]"
+    assert briefly(bits(0.5)) == f"≈ 0.5 [{minus}0.5, 1.5]"
+    content = replace(CONTENT, arms=(replace(CONTENT.arms[0], denoised_beyond=bits(-0.5)),))
+    assert "not above 0" in "\n".join(summary(content, "page.html"))
+    assert "not above 0" in render(content)
+
+
+def test_one_is_one_and_not_several():
+    one = {"steps": 1, "demonstrations": 1, "tasks": 1, "chunks": 1, "chunks_there": 1, "test_demonstrations": 1}
+    told = what_there_is(replace(CONTENT, **one, horizon=1, stride=1))
+    assert told.startswith("1 step of 1 demonstration, 1 task; 1 chunk of 1 action, one at every step; tested on")
+    assert "of 1 demonstration that" in told
+    assert code_failure(replace(CODE, lost=1)) == "oat <small>: 1 test chunk could not be written or read"
 
 
 def test_a_quantity_is_written_with_its_kind_or_its_reason():

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from compression_gap import plugins
+from compression_gap import config, plugins
 from compression_gap.cli import leaves, main
+from compression_gap.commands import typed
 from compression_gap.commands.answer import duration, size
+from compression_gap.shapes import ChunkShape
+from datasets import arrays, write_arrays
 
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys; from compression_gap.cli import arguments; arguments().format_help();"
+        "import sys; from compression_gap.arguments import arguments; arguments().format_help();"
         "import compression_gap; compression_gap.__all__;"
         "print([name for name in ('torch', 'numpy', 'polars', 'rich', 'mujoco') if name in sys.modules])"
     )
@@ -58,6 +64,85 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(
     assert message in said.err
     assert said.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+SAY = "from compression_gap.output import said; raise SystemExit(0 if said('an answer') else 1)"
+CALL = "from compression_gap.cli import main; raise SystemExit(main())"
+
+
+def test_a_full_disk_behind_the_standard_output_is_one_line(tmp_path: Path):
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-c", SAY]
+        found = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert found.returncode == 1
+    assert found.stderr == (
+        "cgap: the answer cannot be written to the standard output (No space left on device): send it elsewhere\n"
+    )
+
+
+@pytest.mark.parametrize("words", [["-c", SAY], ["-c", CALL, "status", "--help"]])
+def test_a_reader_that_has_seen_enough_is_no_failure(words: list[str], tmp_path: Path):
+    reading, writing = os.pipe()
+    os.close(reading)
+    found = subprocess.run([sys.executable, *words], stdout=writing, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    os.close(writing)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
+def test_what_went_wrong_keeps_its_exit_code_though_nobody_listens(tmp_path: Path):
+    words = "from compression_gap.output import complain; complain('it is wrong'); raise SystemExit(2)"
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run([sys.executable, "-c", words], stderr=full, cwd=tmp_path).returncode == 2
+
+
+@pytest.mark.parametrize("words", [["audit", "own.npz"], ["collect", "tabletop", "--no-pictures"]])
+def test_a_store_that_cannot_be_written_is_named_with_the_cure(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    write_arrays(tmp_path / "own.npz", arrays(10))
+    (tmp_path / "taken").write_text("a file")
+    assert main([*words, "--store", "taken"]) == 2
+    said = capsys.readouterr().err
+    assert f"cgap: nothing can be written to the store {tmp_path / 'taken'} (" in said
+    assert said.endswith("choose another folder with --store or $CGAP_STORE\n")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("oat:width=0", "Oat.width: expected a multiple of head_width 32, got 0"),
+        ("oat:head_width=0", "Oat.head_width: expected at least 1, got 0"),
+        ("oat:width=-32", "Oat.width: expected a multiple of head_width 32, got -32"),
+        ("oat:encoder_layers=2,levels=(8,-5)", "FSQ needs at least 2 levels in every dimension, got (8, -5)"),
+        ("rvq:codes=1000000000000000", "rvq:codes=1000000000000000: it cannot be built with these settings (Runtime"),
+        ("quest:width=0", "Quest.width: expected a multiple of head_width 32, got 0"),
+        ("fast:scale=0", "Fast.scale: expected more than 0"),
+    ],
+)
+def test_a_tokenizer_whose_settings_do_not_fit_is_told_in_one_line(text: str, message: str):
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        typed.tokenizer(text, ChunkShape(16, 7))
+    assert "\n" not in str(error.value)
+
+
+@dataclass(frozen=True)
+class Fraction(config.Spec, family="tokenizers", kind="fraction"):
+    """A part that did not foresee every setting."""
+
+    below: int = 1
+
+    def __post_init__(self) -> None:
+        _ = 1 / self.below
+
+
+def test_whatever_goes_wrong_with_a_setting_is_placed():
+    message = r"it cannot be built with these settings \(ZeroDivisionError: division by zero\); choose others"
+    with pytest.raises(ValueError, match=f"Fraction: {message}"):
+        config.override(Fraction(), {"below": "0"})
+    with pytest.raises(ValueError, match=f"job.json: {message}"):
+        config.construct(Fraction, {"below": 0}, "job.json")
 
 
 @pytest.mark.parametrize(

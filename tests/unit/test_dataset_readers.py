@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import polars as pl
 import pytest
 
 from compression_gap.data.formats.arrays import read_arrays, read_features
-from compression_gap.data.formats.lerobot import read_lerobot
+from compression_gap.data.formats.lerobot import STATE, read_lerobot
 from compression_gap.data.formats.libero_hdf5 import read_libero
 from compression_gap.data.trajectories import Chunking, Trajectories
 from datasets import STEPS, STOVE, arrays, motion, write_arrays, write_lerobot, write_libero
@@ -148,7 +149,18 @@ def with_gap(fields: dict[str, Any]) -> np.ndarray:
         (broken(task=lambda f: f["task"][1:]), "task: expected [300], one a step, or [10], one a demonstration"),
         (broken(gripper=lambda f: np.array([7])), "gripper: expected columns 0 to 6, got 7"),
         (broken(names=lambda f: None), "scale: it has no meaning without names"),
-        (broken(proprioception=lambda f: np.full((300, 1), 1e300)), "as Float32[0, 0]: expected a number, got inf"),
+        (
+            broken(proprioception=lambda f: np.full((300, 1), 1e300)),
+            "proprioception[0, 0]: expected at most 3.4e38, the largest Float32, got 1e+300; choose a larger unit",
+        ),
+        (
+            broken(features=lambda f: np.full((300, 2), -1e200)),
+            "features[0, 0]: expected at most 3.4e38, the largest Float32, got -1e+200; choose a larger unit",
+        ),
+        (
+            broken(task=lambda f: np.arange(300) // 45),
+            "task[45]: expected 0, the task of its demonstration, got 1; a demonstration has one task",
+        ),
     ],
 )
 def test_what_is_wrong_with_arrays_is_said_with_its_place(
@@ -181,11 +193,38 @@ def test_a_file_that_is_no_npz_or_cut_off_is_said_so(half: bool, tmp_path: Path)
         read_arrays(tmp_path / "other.npz", tmp_path)
 
 
+def test_a_member_that_is_no_array_or_damaged_is_named(tmp_path: Path):
+    path = write_arrays(tmp_path / "own.npz", arrays(EPISODES))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("action", "left")
+    with pytest.raises(ValueError, match=r"own.npz, action: expected only arrays, whose names in the archive end in"):
+        read_arrays(path, tmp_path)
+    with pytest.raises(ValueError, match=r"own.npz, action: expected only arrays"):
+        read_features(path, 300, tmp_path / "out.npy")
+    np.savez_compressed(path, **arrays(EPISODES))
+    with zipfile.ZipFile(path) as archive:
+        begin = archive.getinfo("action.npy").header_offset + 200
+    content = bytearray(path.read_bytes())
+    content[begin : begin + 400] = b"\xff" * 400
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"own.npz, action: it cannot be read .*; the file is damaged"):
+        read_arrays(path, tmp_path)
+
+
 def test_features_of_another_file_must_match_the_steps(tmp_path: Path):
     np.save(tmp_path / "seen.npy", np.ones((300, 4)))
     assert read_features(tmp_path / "seen.npy", 300, tmp_path / "out.npy").shape == (300, 4)
     with pytest.raises(ValueError, match=r"seen.npy: expected \[299, F\], got \[300, 4\]"):
         read_features(tmp_path / "seen.npy", 299, tmp_path / "out.npy")
+    np.save(tmp_path / "huge.npy", np.array([[1.0], [1e200]]))
+    with pytest.raises(
+        ValueError, match=r"huge.npy\[1, 0\]: expected at most 3.4e38, .*, got 1e\+200; choose a larger"
+    ):
+        read_features(tmp_path / "huge.npy", 2, tmp_path / "out.npy")
+    with pytest.raises(FileNotFoundError, match=r"gone.npy: there is no such file; give an .npy with a row a step"):
+        read_features(tmp_path / "gone.npy", 2, tmp_path / "out.npy")
+    with pytest.raises(ValueError, match="expected a file of features, got a folder; give"):
+        read_features(tmp_path, 2, tmp_path / "out.npy")
     np.save(tmp_path / "objects.npy", np.array([None] * 300), allow_pickle=True)
     with pytest.raises(ValueError, match="holds Python objects"):
         read_features(tmp_path / "objects.npy", 300, tmp_path / "out.npy")
@@ -245,6 +284,34 @@ def shorten(folder: Path) -> None:
             "file-000.parquet, episode_index: expected a whole number in every row, got Int64 with",
         ),
         (gap, "action[3, 1]: expected a number, got nan"),
+        (
+            lambda f: change(f, action=pl.lit([1e200] * 7)),
+            "action[0, 0]: expected at most 3.4e38, the largest Float32, got 1e+200",
+        ),
+        (lambda f: change(f, action=pl.lit([], dtype=pl.List(pl.Float32))), "action[0]: expected 7 numbers, got 0"),
+        (lambda f: change(f, **{STATE: pl.lit("left")}), "observation.state: expected vectors of numbers, got String"),
+        (
+            lambda f: pl.read_parquet(first_file(f)).drop(STATE).write_parquet(first_file(f)),
+            "data: its files are no parts of one table (",
+        ),
+        (
+            lambda f: change(f, task_index=pl.col("frame_index") // 20),
+            "task_index[20]: expected 0, the task of its demonstration, got 1; a demonstration has one task",
+        ),
+        (lambda f: spoil_info(f, codebase_version=["v3.0"]), "info.json, codebase_version: expected text, got a list"),
+        (lambda f: (f / "meta/info.json").write_text("[]"), "info.json: expected an object, got a list"),
+        (lambda f: spoil_info(f, total_frames="many"), "total_frames: expected a whole number, got text; download it"),
+        (lambda f: spoil_info(f, features=None), "info.json, features: expected an object, got null; download it"),
+        (lambda f: spoil_info(f, features=[1]), "info.json, features: expected an object, got a list"),
+        (lambda f: spoil_info(f, features={"action": 3}), "features.action: expected an object, got a whole number"),
+        (
+            lambda f: spoil_info(f, features={"action": {"names": "x y z"}}),
+            "features.action.names: expected a list of 7 names, or an object with one, got text; write the names there",
+        ),
+        (
+            lambda f: pl.DataFrame({"task": ["push"]}).write_parquet(f / "meta/tasks.parquet"),
+            "tasks.parquet: expected whole numbers task_index and a text, there is task String; download it again",
+        ),
         (shorten, "action[4]: expected 7 numbers, got 6"),
         (
             lambda f: pl.read_parquet(first_file(f)).rename({"action": "actions"}).write_parquet(first_file(f)),
@@ -258,6 +325,25 @@ def test_what_is_wrong_with_a_lerobot_folder_is_said(spoil: Callable[[Path], Any
     with pytest.raises(ValueError, match="set") as error:
         read_lerobot(folder)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "line", ["[0]", "null", '{"task_index": 2}', '{"task_index": "2", "task": "lift"}', "{", "\x00"]
+)
+def test_an_odd_line_of_tasks_is_named(line: str, tmp_path: Path):
+    folder = write_lerobot(tmp_path / "set", "v2.1", EPISODES)
+    with (folder / "meta/tasks.jsonl").open("a") as file:
+        file.write(f"\n{line}\n")
+    with pytest.raises(ValueError, match=r"set/meta/tasks.jsonl, line 4: expected .*; download it again"):
+        read_lerobot(folder)
+
+
+def test_another_number_of_names_than_of_values_is_noted(tmp_path: Path):
+    folder = write_lerobot(tmp_path / "set", "v3.0", EPISODES)
+    spoil_info(folder, features={"action": {"names": ["actions"]}})
+    found = read_lerobot(folder)
+    assert found.names[0] == "value 0"
+    assert found.notes[-1] == "names of actions are left away: meta/info.json has 1 for 7 values"
 
 
 def test_a_folder_without_a_dataset_is_said_so(tmp_path: Path):

@@ -115,16 +115,48 @@ def broken_xml(file: h5py.File) -> None:
     file["data/demo_0"].attrs["model_file"] = "<mujoco>"
 
 
+def instead(place: str) -> Callable[[Path], None]:
+    """Text where a group or numbers should be."""
+
+    def change(file: h5py.File) -> None:
+        del file[place]
+        file[place] = np.array([b"text"] * 3)
+
+    return changed(change)
+
+
+def group(place: str) -> Callable[[Path], None]:
+    def change(file: h5py.File) -> None:
+        del file[place]
+        file.create_group(place)
+
+    return changed(change)
+
+
+def dangling(path: Path) -> None:
+    with h5py.File(path, "r+") as file:
+        del file["data/demo_2"]
+        file["data/demo_2"] = h5py.SoftLink("/nowhere")
+
+
 BAD = [
     (truncate, "cannot be read", "truncated"),
     (text_file, "cannot be read", "no HDF5 file"),
-    (remove("data"), "no group data", "there is"),
+    (remove("data"), "data: it is missing", "there is nothing"),
+    (instead("data"), "data: expected a group, got an array", "Leave the file out"),
+    (instead("data/demo_2"), "data/demo_2: expected a group, got an array", "Leave the file out"),
+    (instead("data/demo_2/obs"), "data/demo_2/obs: expected a group, got an array", "Leave the file out"),
+    (group("data/demo_2/states"), "data/demo_2/states: expected an array, got a group", "Leave the file out"),
     (
-        remove("data/demo_2/obs/agentview_rgb"),
-        "data/demo_2/obs/agentview_rgb: the camera is missing",
-        "eye_in_hand_rgb",
+        group("data/demo_2/obs/agentview_rgb"),
+        "data/demo_2/obs/agentview_rgb: expected an array, got a group",
+        "Leave the file out",
     ),
-    (remove("data/demo_2/robot_states"), "data/demo_2/robot_states: it is missing", "the demonstration has actions"),
+    (instead("data/demo_0/actions"), "data/demo_0/actions: expected numbers [T, 7], got |S4 [3]", "Leave the file out"),
+    (dangling, "data/demo_2: it is missing", "there is demo_0"),
+    (remove("data/demo_2/obs/agentview_rgb"), "data/demo_2/obs/agentview_rgb: it is missing", "eye_in_hand_rgb"),
+    (remove("data/demo_2/robot_states"), "data/demo_2/robot_states: it is missing", "there is actions"),
+    (put("data/demo_10/states", (2, 9), 1e200), "data/demo_10/states[2, 9]: expected at most 3.4e38", "got 1e+200"),
     (
         put("data/demo_0/actions", (3, 1), 1.7),
         "data/demo_0/actions[3, 1]: expected values in [-1, 1], got 1.7",
@@ -136,7 +168,7 @@ BAD = [
         "get it anew",
     ),
     (put("data/demo_10/actions", (0, 0), np.inf), "data/demo_10/actions[0, 0]: expected a number, got inf", "anew"),
-    (changed(empty), "data/demo_0/actions: it is missing", "the demonstration has nothing"),
+    (changed(empty), "data/demo_0/actions: it is missing", "there is nothing"),
     (changed(cut), "data/demo_2: its parts differ in length", "states 3"),
     (changed(floats), "data/demo_0/obs/agentview_rgb: expected uint8 [T, size, size, 3]", "float64"),
     (
@@ -175,6 +207,18 @@ def test_a_file_without_demonstrations_says_so(file: Path) -> None:
             del raw["data"][name]
     with pytest.raises(ValueError, match="there is no demo_0"), open_libero(file):
         pass
+
+
+@pytest.mark.parametrize(("command", "place"), [("import", "data"), ("audit", "data/demo_2")])
+def test_an_array_instead_of_a_group_is_one_line_at_the_shell(
+    command: str, place: str, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    instead(place)(file)
+    assert main([command, str(file), "--store", str(tmp_path / "store")]) == 2
+    said = capsys.readouterr().err
+    assert f"{file}, {place}: expected a group, got an array" in said
+    assert said.count("\n") == 1
+    assert not list((tmp_path / "store").glob("[!.]*"))
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,35 @@ def test_the_label_names_the_parts_whose_upgrade_helps(found: OfflineEvidence, l
     assert verdict.evidence["CE(T | Z)"].kind == "upper bound"
 
 
+def ignorant(error: float, demonstrations: int = DEMONSTRATIONS) -> np.ndarray:
+    """Errors of who knows nothing."""
+    return np.full(demonstrations * CHUNKS, error)
+
+
+def test_a_policy_that_errs_as_much_as_one_that_knows_nothing_is_undetermined():
+    bad = executed(1.2, 1.2, 1.2, bits=8.0)
+    assert offline_verdict(evidence(bad, encoder=1.19, codebook=1.2)).label == "none: saturated"
+    verdict = offline_verdict(evidence(bad, encoder=1.19, codebook=1.2, nothing=ignorant(1.0)))
+    assert (verdict.label, verdict.leaning, verdict.probability) == ("undetermined", None, None)
+    assert verdict.reason.startswith("the policy errs 121 % of what one errs who knows nothing")
+    assert "success in a simulator or on the robot" in verdict.settle
+    assert offline_verdict(evidence(bad, encoder=0.1, codebook=1.2, nothing=ignorant(1.0))).label == "undetermined"
+    assert offline_verdict(evidence(bad, encoder=0.1, codebook=1.2, nothing=ignorant(2.0))).label == "encoder-bound"
+
+
+def test_an_encoder_that_surely_helps_is_not_answered_with_a_call_for_more_data():
+    steep = executed(0.6, 0.49, 0.4, bits=8.0)
+    verdict = offline_verdict(evidence(steep, encoder=0.1, codebook=0.4))
+    assert verdict.label == "undetermined"
+    assert verdict.helps["encoder"] > 0.99
+    assert verdict.reason == (
+        "a better encoder helps surely; whether a better policy or more data helps too is not decided"
+    )
+    assert verdict.settle == "use the better encoder, which surely helps, and audit again"
+    lost = offline_verdict(evidence(executed(1.2, bits=8.0), encoder=0.1, nothing=ignorant(1.0)))
+    assert lost.settle == "use the better encoder, which surely helps, and audit again"
+
+
 def test_what_is_doubtful_is_named_with_what_would_settle_it():
     verdict = offline_verdict(evidence(FLAT, encoder=0.36, codebook=0.4))
     assert verdict.reason == "whether a better encoder helps is not decided"
@@ -224,6 +253,11 @@ def test_an_interval_is_wider_where_demonstrations_differ_and_where_predictions_
     missed = {unit: dict.fromkeys(PARTS, Missed(1.0, 0.0, 30.0)) for unit in THRESHOLD}
     monkeypatch.setattr(prediction, "MISSED", missed)
     assert predict_gains(Arms(FLAT, better))["encoder"].spread > 29
+
+
+def test_one_demonstration_is_counted_as_one():
+    verdict = offline_verdict(evidence(executed(0.4, bits=8.0, demonstrations=1)))
+    assert verdict.reason.startswith("too little data: 1 demonstration to test on")
 
 
 def test_three_demonstrations_are_too_few_for_any_verdict():

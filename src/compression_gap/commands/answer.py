@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from compression_gap.config import counted
 from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.progress import Progress
 from compression_gap.pipeline.run import Outcome, run
@@ -28,9 +29,13 @@ class Answer:
 
 
 def finish(jobs: list[Job], store: Store, workers: int, device: str, *, quiet: bool) -> Outcome:
-    """Finishes jobs and what they need, with a live view. Raises ValueError for a device that is not there."""
+    """Finishes jobs and what they need, with a live view.
+
+    Raises ValueError for a device that is not there, and StoreError for a store that cannot be written to.
+    """
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("--device cuda: torch finds no CUDA device here; leave the option away to use the CPU")
+    store.make()
     return run(jobs, store, workers=workers, device=device, progress=Progress(quiet=quiet))
 
 
@@ -39,8 +44,8 @@ def show_failures(outcome: Outcome, console: Console) -> None:
     for job, error in outcome.failed.items():
         console.print(Text(f"failed: {job.title}: {error}", style="red"), soft_wrap=True)
     if outcome.failed:
-        also = f", and {len(outcome.blocked)} jobs that need them could not run" if outcome.blocked else ""
-        console.print(f"{len(outcome.failed)} jobs failed{also}; cgap status shows the tracebacks")
+        also = f", and {counted(len(outcome.blocked), 'job')} that need them could not run" if outcome.blocked else ""
+        console.print(f"{counted(len(outcome.failed), 'job')} failed{also}; cgap status shows the tracebacks")
 
 
 def plain_table(*columns: str) -> Table:

@@ -30,8 +30,9 @@ from compression_gap.pipeline.run import Outcome
 from compression_gap.report.audit import render
 from compression_gap.report.audit_content import ArmRow, AuditContent, CodeRow, HeadRow, quantity
 from compression_gap.report.audit_terminal import summary
-from compression_gap.store import Store
+from compression_gap.store import Store, write_text
 
+LETTERS = 6  # of a dataset's digest, by which pages of datasets of one name are told apart
 CURVE_BITS = np.geomspace(0.3, 5000, 300)
 
 
@@ -72,9 +73,8 @@ def audit(asked: Asked, root: Path, workers: int, device: str, *, quiet: bool) -
     if not store.has(plan.ledger):
         return _nothing(outcome)
     content = content_of(plan, asked, store, outcome)
-    page = store.root / "reports" / f"audit-{asked.source.name}.html"
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render(content), "utf-8")
+    page = store.root / "reports" / f"audit-{asked.source.name}-{prepared.digest[:LETTERS]}.html"
+    write_text(page, render(content))
     failed = sum(row.failed is not None for row in content.codes)
     data = {**content.to_json(), "report": str(page), "failed": failed, "seconds": round(outcome.seconds, 1)}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +40,8 @@ class Source:
     encoder: str | None
     units: str | None
     """A suite whose action units hold for the files."""
+    for_suites: Collection[str] = ()
+    """Options that were typed and choose among a suite's demonstrations."""
 
     @property
     def paths(self) -> list[Path]:
@@ -59,7 +61,7 @@ class Source:
 
     @property
     def name(self) -> str:
-        """For titles and file names."""
+        """For titles and, with what tells datasets apart, for file names."""
         return self.typed[0] if self.is_suite else Path(self.typed[0]).resolve().stem
 
     @property
@@ -104,8 +106,8 @@ def _check_options(source: Source) -> None:
     name = next(iter(source.selection.leaves), None)
     if name is not None:
         raise ValueError(f"there is no option --{name} for files; see cgap audit --help")
-    if source.selection.tasks is not None:
-        raise ValueError("--tasks chooses among a suite's tasks; of files, give those that are meant")
+    for option in sorted(source.for_suites):
+        raise ValueError(f"{option} chooses among a suite's demonstrations; of files, give those that are meant")
 
 
 @contextmanager

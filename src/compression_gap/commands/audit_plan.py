@@ -188,9 +188,9 @@ def audit_plan(
 
     plans = []
     for name in names or [kind for kind in budget.tokenizers if kind in plugins.kinds("tokenizers")]:
-        spec = typed.part("tokenizers", name)
-        assert isinstance(spec, TokenizerSpec), "the family says so"
-        spec.build(shape)
+        spec = typed.tokenizer(name, shape)
+        if (same := next((one.name for one in plans if one.spec == spec), None)) is not None:
+            raise ValueError(f"--tokenizer {name}: it is the same as {same}, so nothing is compared; leave one away")
         training = Training(budget.training_steps, batch=64, learning_rate=2e-3, schedule="cosine")
         job = AuditTokenizer(dataset, chunking, spec, training if spec.learned else None)
         plans.append(TokenizerPlan(name, spec, CodeAudit(job, ledger.sigma), heads(job)))

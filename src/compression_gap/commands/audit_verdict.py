@@ -10,18 +10,21 @@ import numpy as np
 from compression_gap.commands.audit_plan import AuditPlan
 from compression_gap.measures.quantity import Quantity
 from compression_gap.pipeline.jobs import AuditHead
-from compression_gap.pipeline.jobs.audited import TOLD, Arm
-from compression_gap.report.audit_content import CodeRow, Upgrade, VerdictRow
+from compression_gap.pipeline.jobs.audited import TOLD, Arm, Audited
+from compression_gap.report.audit_content import NO_CODE, CodeRow, Upgrade, VerdictRow
 from compression_gap.report.audit_words import briefly
 from compression_gap.store import Store
 from compression_gap.verdict.heads import Executed
-from compression_gap.verdict.offline import OfflineEvidence, OfflineVerdict, offline_verdict
+from compression_gap.verdict.offline import SURE, OfflineEvidence, OfflineVerdict, offline_verdict
 from compression_gap.verdict.prediction import Arms, Part, Reconstruction
 from compression_gap.verdict.success_curve import SuccessCurve
 
-NO_CODE = "no code"
 BETTER: tuple[Arm, ...] = ("candidate", "state")
 """What an encoder is compared with, the first that there is."""
+SAME = "the candidate's features are those of the policy's own encoder, so nothing is compared"
+NOT_BETTER = "the candidate's features are not better than the policy's own"
+GIVE = "encoder: give a candidate's features (a second --features FILE) or the true state"
+OTHERS = "which says nothing about other encoders"
 MUCH = 2.0  # times the error of a policy without a code, above which the code is hard to predict
 
 
@@ -33,15 +36,19 @@ def verdicts_of(
     With a distortion-success curve gains are in points, else in shares of the policy's error.
     """
     free = _own(plan.continuous, store)
+    audited = Audited.of(plan.dataset, plan.chunking, store)
+    same = audited.trajectories.candidate_is_own
     rows = []
     for one, row in zip(plan.tokenizers, codes, strict=True):
         if (own := _own(one.heads, store)) is not None:
-            rows.append((float(own[1].errors[-1].mean()), _row(row, own, one.heads, free, curve, store)))
+            told = _row(row, own, one.heads, free, curve, store, audited, same=same)
+            rows.append((float(own[1].errors[-1].mean()), told))
     if not plan.named:
         rows.sort(key=lambda pair: pair[0])
     found = [row for _, row in rows]
     if free is not None:
-        found.append(_row(CodeRow(NO_CODE, {}), free, plan.continuous, None, curve, store))
+        row = CodeRow(NO_CODE, {})
+        found.append(_row(row, free, plan.continuous, None, curve, store, audited, same=same))
     return tuple(found)
 
 
@@ -60,19 +67,24 @@ def _row(
     free: tuple[Arm, Executed] | None,
     curve: SuccessCurve | None,
     store: Store,
+    audited: Audited,
+    *,
+    same: bool,
 ) -> VerdictRow:
     arm, executed = own
-    better: Arm | None = next((one for one in BETTER if one in heads and store.has(heads[one])), None)
+    others = BETTER[1:] if same else BETTER
+    better: Arm | None = next((one for one in others if one in heads and store.has(heads[one])), None)
     arms = Arms(executed, encoder=heads[better].load(store) if better else None)
     read_back = heads[arm].reconstruction(store)
     # the candidate is a code without error, not the head without a code: that errs less as it need not choose one way
     codes = None if read_back is None else Reconstruction(read_back, np.zeros_like(read_back))
     variance = heads[arm].variance(store)
-    found = offline_verdict(OfflineEvidence(arms, codes, variance, row.code, curve, executed.demonstration))
+    nothing = audited.errors_of_nothing(executed.rows)
+    found = offline_verdict(OfflineEvidence(arms, codes, variance, row.code, curve, executed.demonstration, nothing))
     return VerdictRow(
         code=row.name,
         label=found.label,
-        sentence=_sentence(found),
+        sentence="; ".join([_sentence(found), *_of_candidate(found, better, same=same)]),
         leaning=found.leaning or "",
         probability=found.probability,
         evidence=tuple(_evidence(row, executed, free[1] if free else None, arm)),
@@ -85,6 +97,16 @@ def _sentence(found: OfflineVerdict) -> str:
     if found.label != "undetermined":
         return found.reason
     return f"it cannot be told from this data: {found.reason}"
+
+
+def _of_candidate(found: OfflineVerdict, better: Arm | None, *, same: bool) -> list[str]:
+    """What a candidate that does not help does not mean."""
+    chance = found.helps["encoder"]
+    if same:
+        return [f"{SAME}, {OTHERS}"]
+    if better == "candidate" and chance is not None and chance <= 1 - SURE:
+        return [f"{NOT_BETTER}, {OTHERS}"]
+    return []
 
 
 def _evidence(row: CodeRow, own: Executed, free: Executed | None, arm: Arm) -> list[str]:
@@ -107,10 +129,9 @@ def _evidence(row: CodeRow, own: Executed, free: Executed | None, arm: Arm) -> l
 
 
 def _settle(found: OfflineVerdict, better: Arm | None) -> str:
-    if found.label == "undetermined" and better is None and found.helps.get("encoder") is None:
-        rest = [part for part in found.settle.split("; ") if not part.startswith("encoder")]
-        return "; ".join(["encoder: give a candidate's features (a second --features FILE) or the true state", *rest])
-    return found.settle
+    """As the verdict has it, but with what is typed for an encoder to compare with."""
+    parts = found.settle.split("; ")
+    return "; ".join(GIVE if better is None and part.startswith("encoder: ") else part for part in parts)
 
 
 def _upgrades(found: OfflineVerdict, better: Arm | None) -> list[Upgrade]:

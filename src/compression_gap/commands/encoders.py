@@ -19,7 +19,7 @@ from compression_gap.commands.answer import Answer, finish, plain_table, show_fa
 from compression_gap.commands.data import Selection
 from compression_gap.commands.encoder_costs import encoder_costs
 from compression_gap.commands.typed import settings
-from compression_gap.config import override, to_json
+from compression_gap.config import counted, override, to_json
 from compression_gap.data.split import parts_of
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.encoders.blind import Blind
@@ -41,7 +41,7 @@ from compression_gap.pipeline.jobs.encoder import encoder_of
 from compression_gap.pipeline.plan import demonstrations
 from compression_gap.report.encoders import EncoderRow, render
 from compression_gap.report.measured import Measured
-from compression_gap.store import Store
+from compression_gap.store import Store, write_text
 from compression_gap.suites.base import SuiteSpec
 from compression_gap.training import Training
 
@@ -87,8 +87,7 @@ def encoders(
     ]
     page = store.root / "reports" / f"encoders-{selection.name}.html"
     if rows:
-        page.parent.mkdir(parents=True, exist_ok=True)
-        page.write_text(render(selection.name, rows, _command(selection, typed)), "utf-8")
+        write_text(page, render(selection.name, rows, _command(selection, typed)))
     told = [dataclasses.asdict(row) | dataclasses.asdict(cost) for row, cost in zip(rows, costs, strict=True)]
     data = {
         "suite": to_json(suite_spec),
@@ -236,8 +235,9 @@ def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
     lines = [
         f"Bits about the next {HORIZON} actions that a probe can use, looked at through noise of {first['sigma']:g} on "
         f"actions scaled to [-1, 1]; beyond proprioception and the task; left out: {left_out}.",
-        f"On {first['test_chunks']} chunks of {first['test_demonstrations']} demonstrations that nothing was fitted "
-        "on; 95 % for other demonstrations. A step is one of a small Diffusion on these features, 64 windows.",
+        f"On {first['test_chunks']} chunks of {counted(first['test_demonstrations'], 'demonstration')} that nothing "
+        "was fitted on; 95 % for other demonstrations. A step is one of a small Diffusion on these features, 64 "
+        "windows.",
     ]
     if not all(row["converged"] for row in told):
         lines.append("! not converged: more demonstrations (--episodes) would tell more bits.")

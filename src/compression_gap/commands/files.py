@@ -15,7 +15,7 @@ from rich.text import Text
 from compression_gap import config
 from compression_gap.commands.answer import Answer, finish, plain_table, show_failures
 from compression_gap.commands.data import Selection
-from compression_gap.config import closest
+from compression_gap.config import closest, counted
 from compression_gap.data.formats.libero_hdf5 import LiberoFile, join_libero, open_libero
 from compression_gap.pipeline.jobs import Demonstrations, LiberoHdf5, RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.data import SUMMARY
@@ -36,7 +36,8 @@ def import_files(paths: Sequence[Path], root: Path) -> Answer:
 
     def show(console: Console) -> None:
         for row in rows:
-            told = f"{row['file']}: {row['task']}, {row['demonstrations']} demonstrations, {row['frames']:,} frames"
+            held = counted(row["demonstrations"], "demonstration")
+            told = f"{row['file']}: {row['task']}, {held}, {row['frames']:,} frames"
             moved = "; pictures were taken after the action of their row, so the first action of each is left away"
             console.print(Text(told + (moved if row["observed_after_acting"] else "")), soft_wrap=True)
             console.print(Text(f"  recording {row['recording']}; imitate it: {row['train']}"), soft_wrap=True)

@@ -19,7 +19,7 @@ from compression_gap.pipeline.tables import Tables
 from compression_gap.pipeline.worker import free_megabytes
 from compression_gap.report import terminal
 from compression_gap.report.page import render
-from compression_gap.store import Store
+from compression_gap.store import Store, write_text
 
 
 def run_study(study: str, root: Path, workers: int, device: str, videos: int, *, quiet: bool) -> Answer:
@@ -42,8 +42,7 @@ def _page(store: Store, grid: Grid) -> Path:
 
 def _report(grid: Grid, store: Store, outcome: Outcome, page: Path, filmed: list[Videos]) -> Answer:
     content = Tables(grid, store).report
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render(content), "utf-8")
+    write_text(page, render(content))
     counts = {name: len(getattr(outcome, name)) for name in ("done", "reused", "failed", "blocked")}
     counts["again"] = outcome.again
     data = {

@@ -39,7 +39,7 @@ from compression_gap.pipeline.run import Outcome
 from compression_gap.report.sheet import Line, Sheet, render
 from compression_gap.report.tokenizer_sheet import bound_words, sheet, speeds
 from compression_gap.shapes import ChunkShape
-from compression_gap.store import Store
+from compression_gap.store import Store, write_text
 from compression_gap.tokenizers.base import TokenizerSpec
 from compression_gap.tokenizers.hub import Hub
 from compression_gap.training import Training
@@ -134,13 +134,7 @@ def tokenizers(
 
 def named(names: Sequence[str], shape: ChunkShape) -> dict[str, TokenizerSpec]:
     """The tokenizers that were typed. Raises ValueError for one that does not fit."""
-    found: dict[str, TokenizerSpec] = {}
-    for name in names:
-        spec = typed.part("tokenizers", name)
-        assert isinstance(spec, TokenizerSpec), "the family says so"
-        spec.build(shape)
-        found[name] = spec
-    return found
+    return {name: typed.tokenizer(name, shape) for name in names}
 
 
 def _of_every_kind(shape: ChunkShape) -> dict[str, TokenizerSpec | str]:
@@ -267,9 +261,8 @@ def _above_least(row: Mapping[str, Any], curve: DiffusionCurve | None) -> float 
 def _written(store: Store, data: dict[str, Any], sheet: Sheet) -> dict[str, str]:
     """Writes the page, and the numbers without the timings as Parquet; returns where."""
     folder = store.root / "reports"
-    folder.mkdir(parents=True, exist_ok=True)
     page, numbers = (folder / f"tokenizers-{data['name']}.{ending}" for ending in ("html", "parquet"))
-    page.write_text(render(sheet), "utf-8")
+    write_text(page, render(sheet))
     rows = [_flat({name: value for name, value in row.items() if name != "speed"}) for row in data["tokenizers"]]
     pl.DataFrame(rows, infer_schema_length=None).write_parquet(numbers)
     return {"report": str(page), "parquet": str(numbers)}

@@ -33,7 +33,7 @@ from compression_gap.report.sheet import Sheet, render
 from compression_gap.report.tolerance_sheet import IN_SHORT, in_short, limits, sheet
 from compression_gap.rollout import Rollouts
 from compression_gap.shapes import ChunkShape
-from compression_gap.store import Store, read_job
+from compression_gap.store import Store, read_job, write_text
 from compression_gap.suites.base import SuiteSpec
 
 DEFAULT = "oat"
@@ -203,9 +203,8 @@ def _command(
 def _written(store: Store, data: dict[str, Any], page: Sheet) -> dict[str, str]:
     """Writes the page, and a row for everything that was replayed as Parquet; returns where."""
     folder = store.root / "reports"
-    folder.mkdir(parents=True, exist_ok=True)
     report, numbers = (folder / f"tolerance-{data['name']}.{ending}" for ending in ("html", "parquet"))
-    report.write_text(render(page), "utf-8")
+    write_text(report, render(page))
     pl.DataFrame([_flat(row) for row in data["rows"]], infer_schema_length=None).write_parquet(numbers)
     return {"report": str(report), "parquet": str(numbers)}
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from compression_gap import config, plugins
 from compression_gap.config import Spec
+from compression_gap.shapes import ChunkShape
+from compression_gap.tokenizers.base import TokenizerSpec
 
 
 def settings(text: str) -> tuple[str, dict[str, str]]:
@@ -38,6 +40,18 @@ def part(family: str, text: str) -> Spec:
     for name in leaves:
         config.check_field(cls, name, text)
     return config.construct(cls, {name: _value(value) for name, value in leaves.items()}, text)
+
+
+def tokenizer(text: str, shape: ChunkShape) -> TokenizerSpec:
+    """The tokenizer that is typed, after it was built once for such chunks.
+
+    Raises ValueError as `part` does, and for one that cannot be built.
+    """
+    spec = part("tokenizers", text)
+    assert isinstance(spec, TokenizerSpec), "the family says so"
+    with config.naming_settings(f"--tokenizer {text}"):
+        spec.build(shape)
+    return spec
 
 
 def small_size(cls: Any) -> Spec:

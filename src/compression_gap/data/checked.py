@@ -47,18 +47,26 @@ def blocks(array: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:
         yield first, array[first : first + rows]
 
 
-def check_finite(where: str, array: np.ndarray, first: int = 0) -> None:
-    """Raises ValueError at the first NaN or infinite number; rows are counted from `first` on."""
+def unusable(array: np.ndarray) -> tuple[tuple[int, ...], str, str] | None:
+    """Where the first number is that is none, or that Float32 cannot hold, what is wrong with it, and the cure."""
     for start, block in blocks(array):
-        bad = np.argwhere(~np.isfinite(block))
+        with np.errstate(over="ignore"):
+            bad = np.argwhere(~np.isfinite(block.astype(np.float32, copy=False)))
         if len(bad):
-            row, *rest = (int(n) for n in bad[0])
-            place = ", ".join(map(str, [first + start + row, *rest]))
-            raise complaint(
-                f"{where}[{place}]",
-                f"expected a number, got {block[tuple(bad[0])]}",
-                "drop the demonstrations with gaps, or fill them",
-            )
+            value, (row, *rest) = block[tuple(bad[0])], (int(n) for n in bad[0])
+            place = (start + row, *rest)
+            if np.isfinite(value):
+                return place, f"expected at most 3.4e38, the largest Float32, got {value:g}", "choose a larger unit"
+            return place, f"expected a number, got {value}", "drop the demonstrations with gaps, or fill them"
+    return None
+
+
+def check_finite(where: str, array: np.ndarray, first: int = 0) -> None:
+    """Raises ValueError at the first NaN or infinite number, or one that would be as Float32; rows are counted from
+    `first` on."""
+    if (found := unusable(array)) is not None:
+        (row, *rest), what, cure = found
+        raise complaint(f"{where}[{', '.join(map(str, [first + row, *rest]))}]", what, cure)
 
 
 def ends_of(where: str, episode: Int[np.ndarray, " N"]) -> Int[np.ndarray, " E"]:
@@ -93,3 +101,14 @@ def check_ends(where: str, ends: Int[np.ndarray, " E"], steps: int) -> None:
             f"expected {steps}, the number of actions, got {int(ends[-1])}",
             "the last demonstration ends with the last action",
         )
+
+
+def check_tasks(where: str, task: np.ndarray, ends: Int[np.ndarray, " E"]) -> None:
+    """Raises ValueError at the first step whose task is not that of its demonstration."""
+    lengths = np.diff(ends, prepend=0)
+    of_demonstration = np.repeat(task[ends - lengths], lengths)
+    wrong = np.flatnonzero(task != of_demonstration)
+    if len(wrong):
+        row = int(wrong[0])
+        what = f"expected {of_demonstration[row]}, the task of its demonstration, got {task[row]}"
+        raise complaint(f"{where}[{row}]", what, "a demonstration has one task: end it where the task changes")

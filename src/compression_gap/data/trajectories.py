@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from compression_gap.config import Spec
-from compression_gap.data.checked import complaint
+from compression_gap.config import Spec, counted
+from compression_gap.data.checked import blocks, complaint
 from compression_gap.data.split import part_at
 from compression_gap.seeds import seed_of
 from compression_gap.suites.base import Legend
@@ -89,6 +89,14 @@ class Trajectories:
         return tuple(d for d in range(len(self.names)) if d not in self.gripper)
 
     @property
+    def candidate_is_own(self) -> bool:
+        """Whether the candidate's features are those of the policy's own encoder, number by number."""
+        own, other = self.features, self.candidate
+        if own is None or other is None or own.shape != other.shape:
+            return False
+        return all(np.array_equal(block, other[row : row + len(block)]) for row, block in blocks(own))
+
+    @property
     def legend(self) -> Legend:
         """What its numbers mean, as measures ask for it; without units no value is called after an axis."""
         count = len(self.names)
@@ -159,7 +167,7 @@ class Trajectories:
             longest = int(np.diff(self.ends, prepend=0).max())
             raise complaint(
                 self.source,
-                f"expected demonstrations of at least {horizon} steps, the longest has {longest}",
+                f"expected demonstrations of at least {counted(horizon, 'step')}, the longest has {longest}",
                 f"choose a --horizon of at most {longest}",
             )
         thin = -(-total // most)

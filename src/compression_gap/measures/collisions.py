@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int
 from scipy import sparse, special
 
+from compression_gap.config import counted
 from compression_gap.measures.clusters import DRAWS, LEVEL
 from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, FEWEST_DEMONSTRATIONS, Quantity
 
@@ -62,11 +63,11 @@ def collision_entropy(ids: Int[np.ndarray, "N L"], demonstration: Int[np.ndarray
     equal, sizes = (seen @ seen.T).toarray(), np.asarray(seen.sum(axis=1))
     np.fill_diagonal(equal, 0.0)
     if not equal.any():
-        note = f"undetermined: no two of {len(sizes)} demonstrations have a code in common"
+        note = f"undetermined: no two of {counted(len(sizes), 'demonstration')} have a code in common"
         return Quantity(None, "estimate", BITS, DEMONSTRATIONS, note=note)
     bits = -math.log2(equal.sum() / (sizes.sum() ** 2 - (sizes**2).sum()))
     if len(sizes) < FEWEST_DEMONSTRATIONS:
-        note = f"no interval: {len(sizes)} demonstrations, at least {FEWEST_DEMONSTRATIONS} are needed"
+        note = f"no interval: {counted(len(sizes), 'demonstration')}, at least {FEWEST_DEMONSTRATIONS} are needed"
         return Quantity(bits, "estimate", BITS, DEMONSTRATIONS, note=note)
     drawn = np.random.default_rng(0).multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), DRAWS)
     pairs = (drawn @ sizes) ** 2 - (drawn**2) @ sizes**2

@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from compression_gap.config import counted
 from compression_gap.data.normalise import Standardise
 from compression_gap.measures.clusters import LEVEL
 from compression_gap.measures.early_stopping import train_and_stop
@@ -131,7 +132,7 @@ def certified_information(
         raise ValueError(f"expected finite features and chunks of the same windows, got {sorted(rows)} rows")
     names, number = torch.unique(demonstration, return_inverse=True)
     if len(names) < 2 * FEWEST_DEMONSTRATIONS:
-        note = f"undetermined: {len(names)} demonstrations, at least {2 * FEWEST_DEMONSTRATIONS} are needed"
+        note = f"undetermined: {counted(len(names), 'demonstration')}, at least {2 * FEWEST_DEMONSTRATIONS} are needed"
         return Quantity(None, "lower bound", BITS, DEMONSTRATIONS, note=note)
     order = torch.from_numpy(np.random.default_rng(seed_of("halves")).permutation(len(names)))
     place = order.to(number.device)[number]

@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Int
 
+from compression_gap.config import counted
 from compression_gap.measures.clusters import cluster_mean
 
 Kind = Literal["estimate", "upper bound", "lower bound"]
@@ -108,7 +109,7 @@ def mean_over_demonstrations(
     over = DEMONSTRATIONS if len(values) == 1 else DEMONSTRATIONS_AND_SEEDS
     count = len(np.unique(demonstration))
     if count < FEWEST_DEMONSTRATIONS:
-        note = f"no interval: {count} demonstrations, at least {FEWEST_DEMONSTRATIONS} are needed"
+        note = f"no interval: {counted(count, 'demonstration')}, at least {FEWEST_DEMONSTRATIONS} are needed"
         return Quantity(float(values.mean()) + shift, kind, unit, over, note=note)
     mean = cluster_mean(values, demonstration)
     return Quantity(mean.value + shift, kind, unit, over, mean.low + shift, mean.high + shift)

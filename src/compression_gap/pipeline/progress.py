@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -21,6 +21,11 @@ def bar(title: str) -> Iterator[Report]:
     with Bars(console=console, disable=not console.is_terminal, transient=True) as bars:
         task = bars.add_task(title, total=1.0)
         yield lambda fraction, text: bars.update(task, completed=fraction, description=f"{title} {text}")
+
+
+def _say(line: str) -> None:
+    with suppress(OSError):  # nobody listens any more: the jobs go on
+        print(line, file=sys.stderr)
 
 
 class Progress:
@@ -69,12 +74,12 @@ class Progress:
         assert self.total is not None, "begin comes first"
         self.bars.update(self.total, note=f"{self.ended}/{self.count}")
         if error:
-            print(f"failed: {job.title}: {error}", file=sys.stderr)
+            _say(f"failed: {job.title}: {error}")
 
     def again(self, job: Job, why: str) -> None:
         """A job's process has died or hung, and the job is going to go on in another."""
         self.bars.remove_task(self.lines.pop(job.digest))
-        print(f"again: {job.title}: {why}", file=sys.stderr)
+        _say(f"again: {job.title}: {why}")
 
     def end(self) -> None:
         """The run is over."""

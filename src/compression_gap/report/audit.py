@@ -7,6 +7,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from compression_gap.config import counted
 from compression_gap.measures.quantity import Quantity
 from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow
 from compression_gap.report.audit_words import (
@@ -149,9 +150,8 @@ def learning_curves(content: AuditContent) -> tuple[Markup | None, Markup]:
         points = [(float(count), 100 * error) for count, error in head.curve]
         panel.line(points, style)
         for point in points:
-            panel.mark(
-                point, shape, style, f"{name}, {head.words}: {point[1]:.1f} % with {point[0]:.0f} demonstrations"
-            )
+            learned = counted(int(point[0]), "demonstration")
+            panel.mark(point, shape, style, f"{name}, {head.words}: {point[1]:.1f} % with {learned}")
         keys.append((f"{name}, {head.words}", shape, style))
     return panel.svg("Error of policy heads against the number of demonstrations"), legend(keys)
 

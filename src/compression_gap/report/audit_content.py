@@ -9,6 +9,9 @@ from typing import Any, get_type_hints
 
 from compression_gap.measures.quantity import Quantity
 
+NO_CODE = "no code"
+"""The name of the policy without a code."""
+
 
 @dataclass(frozen=True)
 class ArmRow:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from compression_gap.report.audit_words import (
     plain,
     tells,
     verdict_label,
+    way,
     what_there_is,
 )
 
@@ -29,15 +31,18 @@ GAP = 3  # spaces between columns
 def summary(content: AuditContent, page: str) -> list[str]:
     """The lines; what does not fit is on the page."""
     lines: list[str] = []
-    for number, row in enumerate(content.verdicts[:2]):
-        lines += _verdict(row, evidence=2 if number == 0 else 0)
+    settled: set[str] = set()
+    for row in (*content.verdicts[:-1][:MOST_CODES], *content.verdicts[-1:]):  # the last is without a code
+        lines += _verdict(row, evidence=0 if settled else 2, settle=row.settle not in settled)
+        settled.add(row.settle)
     lines += _wrapped(f"{content.source}: {what_there_is(content)}.")
     lines += _aligned(_actions(content))
     lines += [line for told in beside(content) for line in _wrapped(f"  {told}")]
     lines += _aligned(_codes(content.codes, content.continuous))
     for row in content.verdicts[:1]:
         lines += _upgrades(row)
-    lines += [told for row in content.codes if (told := code_failure(row))][:2]
+    for failure in [failure for row in content.codes if (failure := code_failure(row))][:2]:
+        lines += _wrapped(failure)
     lines += _wrapped(f"cannot be known from this: {'; '.join(content.unknown)}")
     if content.left_out:
         lines += _wrapped(f"left out by --budget {content.budget}: {'; '.join(content.left_out)}")
@@ -51,24 +56,25 @@ def _unsure(content: AuditContent) -> bool:
     return any(row.converged is False for row in content.arms)
 
 
-def _verdict(row: VerdictRow, evidence: int) -> list[str]:
+def _verdict(row: VerdictRow, evidence: int, *, settle: bool) -> list[str]:
+    """What would settle it is not said again."""
     label = verdict_label(row).replace(row.label, row.label.upper(), 1)
-    lines = _wrapped(f"{label} (through {row.code}): {row.sentence}")
+    lines = _wrapped(f"{label} ({way(row)}): {row.sentence}")
     for line in row.evidence[:evidence]:
         lines += _wrapped(f"  {line}")
-    return [*lines, *(_wrapped(f"  what would settle it: {row.settle}") if row.settle else [])]
+    return [*lines, *(_wrapped(f"  what would settle it: {row.settle}") if row.settle and settle else [])]
 
 
 def _upgrades(row: VerdictRow) -> list[str]:
     """What each buys."""
     if not row.upgrades:
         return []
-    rows = [[f"what an upgrade buys, through {row.code}", "", ""]]
+    rows, units = [], ""
     for upgrade in row.upgrades[:MOST_UPGRADES]:
-        unit = "" if upgrade.gain.value is None else f" {upgrade.gain.unit}"
+        units = f", in {upgrade.gain.unit}" if upgrade.gain.value is not None else units
         chance = "" if upgrade.chance is None else f"counts with probability {plain(upgrade.chance, 2)}"
-        rows.append([f"  {upgrade.name}", f"{briefly(upgrade.gain, 1)}{unit}", chance])
-    return _aligned(rows)
+        rows.append([f"  {upgrade.name}", briefly(upgrade.gain, 1), chance])
+    return [*_wrapped(f"what an upgrade buys {way(row)}{units}"), *_aligned(rows)]
 
 
 def _actions(content: AuditContent) -> list[list[str]]:
@@ -111,13 +117,38 @@ def _or_nothing(quantity: Quantity | None, decimals: int = 1, factor: float = 1.
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns under one another: the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
+    """Columns under one another: the first to the left, the others to the right.
+
+    Where they are too wide, intervals are left to the page, then long heads are cut, then columns go below others.
+    """
+    if _too_wide(rows):
+        rows = [[re.sub(r" \[[^]]*\]", "", cell) for cell in row] for row in rows]
+    if _too_wide(rows):
+        first, *widths = _widths(rows[1:])
+        most = (WIDTH - first) // len(widths) - GAP
+        rows = [[rows[0][0], *map(_cut, rows[0][1:], [max(most, width) for width in widths])], *rows[1:]]
+    if _too_wide(rows) and len(rows[0]) > 2:
+        half = (len(rows[0]) + 1) // 2
+        return [*_aligned([row[:half] for row in rows]), *_aligned([[row[0], *row[half:]] for row in rows])]
+    widths, lines = _widths(rows), []
     for row in rows:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
         lines.append((" " * GAP).join(cells).rstrip())
     return lines
+
+
+def _widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(len, column)) for column in zip(*rows, strict=True)]
+
+
+def _too_wide(rows: Sequence[Sequence[str]]) -> bool:
+    return sum(_widths(rows)) + GAP * (len(rows[0]) - 1) > WIDTH
+
+
+def _cut(text: str, most: int) -> str:
+    """Its beginning and its end, by which names differ."""
+    end = (most - 1) // 2
+    return text if len(text) <= most else f"{text[: most - 1 - end]}\N{HORIZONTAL ELLIPSIS}{text[-end:]}"
 
 
 def _wrapped(text: str) -> list[str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from compression_gap.measures.quantity import Kind, Quantity
-from compression_gap.report.audit_content import AuditContent, CodeRow, VerdictRow
+from compression_gap.config import counted
+from compression_gap.measures.quantity import BITS, Kind, Quantity
+from compression_gap.report.audit_content import NO_CODE, AuditContent, CodeRow, VerdictRow
 
 MINUS = "\N{MINUS SIGN}"
+NOT_ABOVE = ", not above 0"
 SIGNS: dict[Kind, str] = {
     "upper bound": "\N{LESS-THAN OR EQUAL TO}",
     "lower bound": "\N{GREATER-THAN OR EQUAL TO}",
@@ -14,15 +16,18 @@ SIGNS: dict[Kind, str] = {
 
 
 def briefly(quantity: Quantity | None, decimals: int = 1, factor: float = 1.0) -> str:
-    """`≤ 76.0 [75.6, 76.5]`: the sign says which kind of number it is; the reason where there is none."""
+    """`≤ 76.0 [75.6, 76.5]`: the sign says which kind of number it is; the reason where there is none.
+
+    Bits that are estimated below zero are written as they came out, and what that means.
+    """
     if quantity is None:
         return "\N{EN DASH}"
     if quantity.value is None:
         return quantity.note.partition(":")[0]
     text = f"{SIGNS[quantity.kind]} {plain(factor * quantity.value, decimals)}"
-    if quantity.low is None or quantity.high is None:
-        return text
-    return f"{text} [{plain(factor * quantity.low, decimals)}, {plain(factor * quantity.high, decimals)}]"
+    if quantity.low is not None and quantity.high is not None:
+        text += f" [{plain(factor * quantity.low, decimals)}, {plain(factor * quantity.high, decimals)}]"
+    return text + NOT_ABOVE * (quantity.unit == BITS and text.startswith(f"{SIGNS['estimate']} {MINUS}"))
 
 
 def kind_words(quantity: Quantity) -> str:
@@ -43,12 +48,13 @@ def plain(value: float, decimals: int) -> str:
 
 def what_there_is(content: AuditContent) -> str:
     """Of what the numbers are."""
-    tasks = f"{content.tasks} tasks" if content.tasks > 1 else "1 task"
-    thinned = f" of {content.chunks_there:,}" if content.chunks < content.chunks_there else ""
+    thinned = f"{content.chunks:,} of " if content.chunks < content.chunks_there else ""
+    demonstrations = counted(content.demonstrations, "demonstration")
     return (
-        f"{content.steps:,} steps of {content.demonstrations:,} demonstrations, {tasks}; "
-        f"{content.chunks:,}{thinned} chunks of {content.horizon} actions, one at every {content.stride} steps; "
-        f"tested on {content.test_chunks:,} of {content.test_demonstrations} demonstrations that nothing was fitted on"
+        f"{counted(content.steps, 'step')} of {demonstrations}, {counted(content.tasks, 'task')}; "
+        f"{thinned}{counted(content.chunks_there, 'chunk')} of {counted(content.horizon, 'action')}, one at every "
+        f"{'step' if content.stride == 1 else counted(content.stride, 'step')}; tested on {content.test_chunks:,} of "
+        f"{counted(content.test_demonstrations, 'demonstration')} that nothing was fitted on"
     )
 
 
@@ -63,6 +69,11 @@ def verdict_label(row: VerdictRow) -> str:
     leaning = f", leaning {row.leaning}" if row.leaning else ""
     chance = "" if row.probability is None else f", probability {plain(row.probability, 2)}"
     return f"{row.label}{leaning}{chance}"
+
+
+def way(row: VerdictRow) -> str:
+    """On which way through a policy a verdict is."""
+    return "without a code" if row.code == NO_CODE else f"through {row.code}"
 
 
 def tells(arm: str) -> str:
@@ -86,4 +97,4 @@ def code_failure(row: CodeRow) -> str | None:
     """What a reader has to know of chunks that were lost, or of a tokenizer that failed; None if all went well."""
     if row.failed:
         return f"{row.name}: {row.failed}"
-    return f"{row.name}: {row.lost} test chunks could not be written or read" if row.lost else None
+    return f"{row.name}: {counted(row.lost, 'test chunk')} could not be written or read" if row.lost else None

@@ -10,11 +10,6 @@ MINUS, ARROW = "\N{MINUS SIGN}", "\N{RIGHTWARDS ARROW}"
 NOISE = 9  # decimals behind which a number is nothing but rounding
 
 
-def count(number: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
 def plain(value: float, decimals: int = 0, *, signed: bool = False) -> str:
     """`31` with a true minus sign, never `-0`."""
     return f"{round(value, decimals) + 0.0:{'+' if signed else ''}.{decimals}f}".replace("-", MINUS)

@@ -8,6 +8,7 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from compression_gap.config import counted
 from compression_gap.report import bottleneck, codebooks, numerals, paper, words
 from compression_gap.report.codebook_figure import codebook_figure
 from compression_gap.report.content import ReportContent
@@ -41,7 +42,7 @@ def render(content: ReportContent) -> str:
         signed=numerals.signed,
         plain=_plain,
         bounded=numerals.bounded,
-        count=numerals.count,
+        count=counted,
         duration=_duration,
     )
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from compression_gap.report.numerals import count, plain
+from compression_gap.config import counted
+from compression_gap.report.numerals import plain
 from compression_gap.report.sheet import NONE, Line, Sheet, told
 from compression_gap.report.svg import SHAPES, Panel, Point, legend, logarithmic
 
@@ -125,12 +126,13 @@ def _lead(data: Mapping[str, Any], measured: Sequence[Row]) -> str:
     tasks = len(data["tasks"])
     text = (
         f"Chunks of {data['horizon']} actions from {data['episodes']} attempts of the expert at "
-        f"{'each of ' if tasks > 1 else ''}{count(tasks, 'task')}, one at every {data['stride']} steps."
+        f"{'each of ' if tasks > 1 else ''}{counted(tasks, 'task')}, one at every {data['stride']} steps."
     )
     if not measured:
         return text
     first = measured[0]
-    text += f" All numbers are of {first['chunks']} chunks of {first['demonstrations']} demonstrations that nothing "
+    held = counted(first["demonstrations"], "demonstration")
+    text += f" All numbers are of {first['chunks']} chunks of {held} that nothing "
     note = first["code_length_bits"]["note"]
     return text + f"was fitted on; {note or 'intervals: 95 % for other demonstrations'}."
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from compression_gap.report.numerals import MINUS, count, plain
+from compression_gap.config import counted
+from compression_gap.report.numerals import MINUS, plain
 from compression_gap.report.sheet import NONE, Line, Sheet, told
 from compression_gap.report.svg import SHAPES, Panel, Point, legend, linear, logarithmic
 
@@ -85,7 +86,7 @@ def sheet(data: Mapping[str, Any], command: str) -> Sheet:
 
 def _lead(data: Mapping[str, Any]) -> str:
     tasks = len(data["tasks"])
-    of_each = f"{'each of ' if tasks > 1 else ''}{count(tasks, 'task')}"
+    of_each = f"{'each of ' if tasks > 1 else ''}{counted(tasks, 'task')}"
     within = data["suite"].get("tolerance_mm")
     success = "" if within is None else f" Success is an error of at most {within:g} mm."
     return (

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
 
+from compression_gap.config import counted
 from compression_gap.report import bottleneck
 from compression_gap.report.codebooks import DECIMALS, PER, CodebookSize, GainSlope, Unit
 from compression_gap.report.content import Cell, Gradient, Interaction, ReportContent
 from compression_gap.report.convergence import forbidden
 from compression_gap.report.measured import Measured
-from compression_gap.report.numerals import ARROW, count, interval, log_odds, points, signed
+from compression_gap.report.numerals import ARROW, interval, log_odds, points, signed
 
 Label = Literal["resolved", "reversed", "not resolved", "undertrained", "overfitted", "not measured", "incomplete"]
 
@@ -33,7 +34,7 @@ class Verdict:
         """`resolved: the gap exists`, `not resolved with 3 seeds`, `undertrained: no verdict`, ..."""
         if self.reasons:
             return f"{self.label}: no verdict"
-        with_seeds = f"with {count(self.seeds, 'seed')}"
+        with_seeds = f"with {counted(self.seeds, 'seed')}"
         return {
             "resolved": f"resolved {with_seeds}: the gap exists",
             "reversed": f"resolved {with_seeds}, reversed",
@@ -74,14 +75,14 @@ def answer(content: ReportContent) -> tuple[str, ...]:
 def along_the_encoders(content: ReportContent, row: Gradient) -> tuple[str, ...]:
     """What may be said about how success follows the measured quality of the encoders, at the primary tolerance."""
     at, (worst, best) = content.primary, (row.errors_mm[0][1], row.errors_mm[-1][1])
-    lead = f"Over {count(len(row.errors_mm), 'encoder')} of {worst:.1f} to {best:.1f} mm, halving the pose error buys"
+    lead = f"Over {counted(len(row.errors_mm), 'encoder')} of {worst:.1f} to {best:.1f} mm, halving the pose error buys"
     slopes = f"{row.continuous} {points(row.continuous_slope[at], unit=True)} and {row.arm} "
     slopes += f"{points(row.discrete_slope[at])}: a difference of {points(row.points[at])}"
     arms, encoders = (row.continuous, row.arm), [name for name, _ in row.errors_mm]
     cells = [cell for arm in arms for name in encoders if (cell := content.cell(arm, name)) is not None]
     if (found := forbidden(cells)) is not None:
         return (f"{lead} {slopes} as measured, and no verdict: {' and '.join(found.reasons)}.",)
-    seeds = count(min(len(cell.per_seed) for cell in cells), "seed")
+    seeds = counted(min(len(cell.per_seed) for cell in cells), "seed")
     told = {"resolved": "resolved", "reversed": "resolved, reversed"}.get(sign(row.points[at]), "not resolved")
     return (f"{lead} {slopes}, {told} with {seeds}.",)
 
@@ -106,9 +107,9 @@ def along_the_codebooks(content: ReportContent, row: CodebookSize) -> tuple[str,
     """What may be said about how the gain of one encoder upgrade follows the codebook, at the primary tolerance: a
     claim about its nominal bits, the same in the other unit, and the slopes on the other measures of its size."""
     at, found = content.primary, codebook_verdict(content, row)
-    (unit, other), flag, seeds = row.units(at), row.flag(at), count(found.seeds, "seed")
+    (unit, other), flag, seeds = row.units(at), row.flag(at), counted(found.seeds, "seed")
     gain, nominal = f"gain from {row.upgrade}", row.slope("nominal bits")
-    over = f"over {count(len(row.arms), 'codebook')} a larger one brings on the whole a"
+    over = f"over {counted(len(row.arms), 'codebook')} a larger one brings on the whole a"
     claim = {
         "resolved": f"{over} larger {gain}, resolved with {seeds}",
         "reversed": f"{over} smaller {gain}, resolved with {seeds}",
@@ -165,13 +166,13 @@ def intervals(content: ReportContent) -> str:
 
 def _cautions(content: ReportContent) -> Iterator[str]:
     if content.failures:
-        yield f"{count(len(content.failures), 'job')} failed; nothing is put in place of the missing results."
+        yield f"{counted(len(content.failures), 'job')} failed; nothing is put in place of the missing results."
     if content.demonstrates_only:
         yield "This study demonstrates how the question is asked; it proves nothing."
     if content.seeds == 1:
         yield "One seed: no interval over training can be given."
     elif content.seeds <= SMOKE_TEST_SEEDS:
-        yield f"{count(content.seeds, 'seed')}: a smoke test, not evidence."
+        yield f"{counted(content.seeds, 'seed')}: a smoke test, not evidence."
     if not content.interactions:
         yield "No continuous and discrete method were both run on two encoders: there is no gap to report."
 

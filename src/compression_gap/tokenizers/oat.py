@@ -59,7 +59,9 @@ class Oat(TokenizerSpec, kind="oat"):
             raise ValueError(f"Oat.tokens: expected at least 1, got {self.tokens}")
         if self.patch < 1:
             raise ValueError(f"Oat.patch: expected at least 1, got {self.patch}")
-        if self.width % self.head_width:
+        if self.head_width < 1:
+            raise ValueError(f"Oat.head_width: expected at least 1, got {self.head_width}")
+        if self.width < 1 or self.width % self.head_width:
             raise ValueError(f"Oat.width: expected a multiple of head_width {self.head_width}, got {self.width}")
 
     @classmethod

@@ -47,7 +47,9 @@ class Quest(TokenizerSpec, kind="quest", version=1):
             raise ValueError(f"Quest.downsample: expected a power of two, got {self.downsample}")
         if self.kernel < 1:
             raise ValueError(f"Quest.kernel: expected at least 1, got {self.kernel}")
-        if self.width % self.head_width:
+        if self.head_width < 1:
+            raise ValueError(f"Quest.head_width: expected at least 1, got {self.head_width}")
+        if self.width < 1 or self.width % self.head_width:
             raise ValueError(f"Quest.width: expected a multiple of head_width {self.head_width}, got {self.width}")
 
     @classmethod

@@ -7,15 +7,20 @@ settle it. Nominal bits decide nothing.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import ndtr, ndtri
 
+from compression_gap.config import counted
 from compression_gap.data.split import EVERY
+from compression_gap.measures.clusters import LEVEL, cluster_mean
 from compression_gap.measures.quantity import FEWEST_DEMONSTRATIONS, Quantity, mean_over_demonstrations
 from compression_gap.verdict.prediction import (
+    MISSED,
     PARTS,
     UNKNOWN,
     Arms,
@@ -57,6 +62,9 @@ class OfflineEvidence:
     """How success falls with distortion; None without a simulator."""
     episode: Int[np.ndarray, " N"] | None = None
     """For the curve: over which chunks errors are averaged before they become success. None: each chunk alone."""
+    nothing: Float[np.ndarray, " N"] | None = None
+    """Mean squared errors of the test chunks for who knows nothing and executes the mean training chunk; None where
+    they were not measured."""
 
 
 @dataclass(frozen=True)
@@ -99,17 +107,41 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
     }
     label, probability = _likeliest(helps)
     doubtful = _doubtful(helps, label)
-    if not doubtful:
+    sure: list[Part] = [part for part in PARTS if (helps[part] or 0.0) >= SURE]
+    take = f"{' and '.join(_TAKEN[part] for part in sure)}, and audit again" if sure else ""
+    if (lost := _knows_nothing(evidence)) is not None:
+        reason, settle = lost, take or SETTLES_NOTHING
+    elif doubtful:
+        surely = "".join(f"{_HELP[part]} surely; " for part in sure)
+        also = " too" if sure else ""
+        reason = f"{surely}whether a better {' or '.join(_NAMES[part] for part in doubtful)} helps{also} is not decided"
+        unknown = [f"{_NAMES[part]}: {UNKNOWN[part]}" for part in doubtful if gains[part] is None]
+        more = [_settle(part, gain, unit) for part in doubtful if (gain := gains[part]) is not None]
+        settle = "; ".join([*unknown, *([take] if take else more)])
+    else:
         reason = _reason(label, quantities, unit)
         return OfflineVerdict(label, probability, None, reason, "", unit, helps, quantities, measured)
-    reason = f"whether a better {' or '.join(_NAMES[part] for part in doubtful)} helps is not decided"
-    settle = "; ".join(_settle(part, gains[part], unit) for part in doubtful)
-    known = all(share is not None for share in helps.values())
+    known = lost is None and all(share is not None for share in helps.values())
     leaning = (probability, label) if known else (None, None)
     return OfflineVerdict("undetermined", *leaning, reason, settle, unit, helps, quantities, measured)
 
 
 _NAMES: dict[Part, str] = {"encoder": "encoder", "codebook": "code", "data": "policy or more data"}
+_HELP: dict[Part, str] = {
+    "encoder": "a better encoder helps",
+    "codebook": "a finer code helps",
+    "data": "more demonstrations help",
+}
+_TAKEN: dict[Part, str] = {
+    "encoder": "use the better encoder, which surely helps",
+    "codebook": "use a finer code, which surely helps",
+    "data": "record more demonstrations, which surely help",
+}
+SETTLES_NOTHING = (
+    "features that tell more, the true state, or heads that learn longer (a larger --budget); if heads told the state "
+    "err as much, the actions have several ways to go, which a squared error cannot judge: then only success in a "
+    "simulator or on the robot tells"
+)
 
 
 def _measured(evidence: OfflineEvidence) -> dict[str, Quantity]:
@@ -145,7 +177,8 @@ def _too_little(evidence: OfflineEvidence) -> tuple[str, str] | None:
     own = evidence.arms.own
     tested = len(np.unique(own.demonstration))
     if tested < FEWEST_DEMONSTRATIONS:
-        reason = f"too little data: {tested} demonstrations to test on, at least {FEWEST_DEMONSTRATIONS} are needed"
+        there = counted(tested, "demonstration")
+        reason = f"too little data: {there} to test on, at least {FEWEST_DEMONSTRATIONS} are needed"
         return reason, f"give at least {FEWEST_DEMONSTRATIONS * EVERY} demonstrations"
     if evidence.variance < NEVER:
         return (
@@ -153,6 +186,25 @@ def _too_little(evidence: OfflineEvidence) -> tuple[str, str] | None:
             "give demonstrations in which something moves",
         )
     return None
+
+
+def _knows_nothing(evidence: OfflineEvidence) -> str | None:
+    """Why what the policy lacks cannot be told from what nobody can predict; None if it surely errs less than who knows
+    nothing."""
+    if evidence.nothing is None:
+        return None
+    own = evidence.arms.own
+    gap = cluster_mean(evidence.nothing - own.errors[-1], own.demonstration)
+    alone = max(float(evidence.nothing.mean()), NEVER)
+    sampled = (gap.high - gap.low) / (2 * float(ndtri(0.5 + LEVEL / 2)))
+    missed = MISSED["share of the distortion"]["encoder"].absolute * alone  # nothing at all is told by so little
+    if ndtr(gap.value / math.hypot(sampled, missed)) >= SURE:
+        return None
+    share = 100 * float(own.errors[-1].mean()) / alone
+    return (
+        f"the policy errs {share:.0f} % of what one errs who knows nothing and executes the mean action, so what it "
+        "lacks cannot be told from what nobody can predict"
+    )
 
 
 def _helps(part: Part, gains: dict[Part, Gain | None], evidence: OfflineEvidence, unit: Unit) -> float | None:
@@ -215,9 +267,7 @@ def _amount(value: float, unit: Unit) -> str:
     return f"{value:.1f} points" if unit == "points" else f"{100 * value:.0f} % of the distortion"
 
 
-def _settle(part: Part, gain: Gain | None, unit: Unit) -> str:
-    if gain is None:
-        return f"{_NAMES[part]}: {UNKNOWN[part]}"
+def _settle(part: Part, gain: Gain, unit: Unit) -> str:
     return (
         f"{_NAMES[part]}: more demonstrations to test on and more head seeds, or the upgrade itself in a simulator; "
         f"the gain is {_amount(gain.value, unit)}, give or take {_amount(1.645 * gain.spread, unit)}"

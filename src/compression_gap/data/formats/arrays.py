@@ -18,7 +18,9 @@ unpickling anything.
 
 from __future__ import annotations
 
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,6 +35,7 @@ from compression_gap.data.checked import (
     check_ends,
     check_finite,
     check_shape,
+    check_tasks,
     check_type,
     complaint,
     ends_of,
@@ -43,11 +46,19 @@ STEPS, LARGE = ("proprioception", "state"), ("features", "candidate")
 FIELDS = ("action", "episode", "episode_ends", *STEPS, *LARGE, "task", "names", "scale", "gripper")
 
 
+UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError)
+"""What a damaged, encrypted or strangely packed member of an archive raises."""
+
+
 class Archive:
     """An open .npz. Raises ValueError naming file and field for whatever is not as it says above."""
 
     def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
         self.path, self._archive = path, archive
+        for name in archive.namelist():
+            if not name.endswith(".npy"):
+                what = "expected only arrays, whose names in the archive end in .npy"
+                raise self.error(name, what, "save the file again with np.savez")
         self.fields = {name.removesuffix(".npy") for name in archive.namelist()}
 
     def check_fields(self) -> None:
@@ -77,9 +88,7 @@ class Archive:
         values = values.reshape(shape, order="F" if fortran else "C")
         if kinds == DRAWN_FROM:
             check_finite(where, values)
-            with np.errstate(over="ignore"):
-                values = np.ascontiguousarray(values, dtype=np.float32)
-            check_finite(f"{where} as Float32", values)
+            return np.ascontiguousarray(values, dtype=np.float32)
         return values
 
     def copy(self, name: str, expected: tuple[int | str, ...], out: Path) -> np.ndarray:
@@ -116,7 +125,7 @@ class Archive:
                 read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
                 shape, fortran, dtype = read(member)
                 yield member, shape, fortran, dtype
-        except (zipfile.BadZipFile, EOFError, OSError) as error:
+        except UNREADABLE as error:
             raise self.error(name, f"it cannot be read ({error})", "the file is damaged: save it again") from error
         except ValueError as error:
             if str(error).startswith(str(self.path)):
@@ -177,16 +186,16 @@ def read_arrays(path: Path, folder: Path) -> Trajectories:
 def read_features(path: Path, steps: int, out: Path) -> np.ndarray:
     """Features [N, F] of an .npy file, or of the field `features` of an .npz; copied to the .npy file `out`.
 
-    Raises ValueError naming the file and the cure if they do not match the steps or are not finite.
+    Raises FileNotFoundError, or ValueError naming the file and the cure if they do not match the steps or are not
+    finite.
     """
+    check_is_features(path)
     if path.suffix == ".npz":
         with open_archive(path) as archive:
             if "features" not in archive.fields:
                 told = ", ".join(sorted(archive.fields)) or "nothing"
                 raise archive.error("features", f"it is missing, there is {told}", "save them as features [N, F]")
             return archive.copy("features", (steps, "F"), out)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: there is no such file")
     try:
         stored = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
@@ -200,6 +209,15 @@ def read_features(path: Path, steps: int, out: Path) -> np.ndarray:
     kept = stored.dtype.newbyteorder("=") if stored.dtype.kind == "f" and stored.dtype.itemsize <= 4 else np.float32
     np.save(out, np.asarray(stored, dtype=kept, order="C"))
     return np.load(out, mmap_mode="r")
+
+
+def check_is_features(path: Path) -> None:
+    """Raises FileNotFoundError or ValueError with the cure unless this is a file that may hold features."""
+    cure = "give an .npy with a row a step, or an .npz with the field `features`"
+    if path.is_dir():
+        raise complaint(str(path), "expected a file of features, got a folder", cure)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: there is no such file; {cure}")
 
 
 def _ends(archive: Archive, steps: int) -> np.ndarray:
@@ -220,11 +238,7 @@ def _tasks(archive: Archive, steps: int, ends: np.ndarray) -> tuple[np.ndarray, 
         raise archive.error("task", f"expected {expected}, got {list(shape)}", "say of each which task it is")
     task = archive.read("task", shape, "iuU")
     if shape == (steps,) and steps != len(ends):
-        of_step = np.repeat(task[ends - 1], np.diff(ends, prepend=0))
-        if (task != of_step).any():
-            row = int(np.flatnonzero(task != of_step)[0])
-            what = f"expected {of_step[row]}, the task of its demonstration, got {task[row]}"
-            raise archive.error(f"task[{row}]", what, "a demonstration has one task: end it where the task changes")
+        check_tasks(f"{archive.path}, task", task, ends)
         task = task[ends - 1]
     number, names = numbered([str(one) for one in task])
     return number, names

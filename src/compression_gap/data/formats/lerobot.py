@@ -16,12 +16,15 @@ import numpy as np
 import polars as pl
 
 from compression_gap.config import closest
-from compression_gap.data.checked import check_finite, complaint, ends_of
+from compression_gap.data.checked import check_finite, check_tasks, complaint, ends_of
 from compression_gap.data.trajectories import Trajectories, switches
 
 VERSIONS = {"v3.0": "meta/tasks.parquet", "v2.1": "meta/tasks.jsonl", "v2.0": "meta/tasks.jsonl"}
 INFO, ACTION, STATE = "meta/info.json", "action", "observation.state"
 ROWS = ("episode_index", "frame_index", "task_index")
+JSON: dict[type, str] = {dict: "an object", list: "a list", str: "text", int: "a whole number", float: "a number"}
+JSON |= {bool: "true or false", type(None): "null"}
+LONGEST = 60  # letters of a line that a message repeats
 
 
 def lerobot_files(folder: Path) -> list[Path]:
@@ -38,10 +41,18 @@ def lerobot_files(folder: Path) -> list[Path]:
 def read_lerobot(folder: Path) -> Trajectories:
     """Reads actions, state and tasks of all episodes."""
     info, files = _info(folder), [path for path in lerobot_files(folder) if path.parent.parent.name == "data"]
-    frames = pl.concat([_frames(path) for path in files], how="vertical_relaxed").sort("episode_index", "frame_index")
-    if "total_frames" in info and info["total_frames"] != frames.height:
-        what = f"expected {info['total_frames']} frames, as {INFO} says, got {frames.height} in {len(files)} files"
+    try:
+        frames = pl.concat([_frames(path) for path in files], how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
+        what = f"its files are no parts of one table ({str(error).splitlines()[0]})"
+        raise complaint(str(folder / "data"), what, "download the dataset again") from error
+    frames = frames.sort("episode_index", "frame_index")
+    total = _told(folder, info, int, "total_frames")
+    if total is not None and total != frames.height:
+        what = f"expected {total} frames, as {INFO} says, got {frames.height} in {len(files)} files"
         raise complaint(str(folder), what, "a file of data/ is missing: download the dataset again")
+    if not frames.height:
+        raise complaint(str(folder / "data"), "expected frames, got none", "download the dataset again")
     episode = frames["episode_index"].to_numpy()
     ends = ends_of(f"{folder}, episode_index", episode)
     starts = np.concatenate([[0], ends[:-1]])
@@ -53,18 +64,22 @@ def read_lerobot(folder: Path) -> Trajectories:
         raise complaint(str(folder), what, "frames are missing or double: download the dataset again")
     action = _vectors(frames, ACTION, str(folder))
     state = _vectors(frames, STATE, str(folder)) if STATE in frames.columns else None
-    task, tasks = _tasks(folder, info, frames["task_index"].to_numpy()[starts])
+    of_step = frames["task_index"].to_numpy()
+    check_tasks(f"{folder}, task_index", of_step, ends)
+    task, tasks = _tasks(folder, info, of_step[starts])
+    names, left_away = _names(folder, info, action.shape[1])
+    felt = (f"{STATE} is taken for what the robot feels of itself",) if state is not None else ()
     return Trajectories(
         source=f"LeRobot {info['codebase_version']}",
         action=action,
         ends=ends,
-        names=_names(info, action.shape[1]),
+        names=names,
         scale=None,
         gripper=switches(action),
         task=task,
         tasks=tasks,
         proprioception=state,
-        notes=(f"{STATE} is taken for what the robot feels of itself",) if state is not None else (),
+        notes=(*felt, *left_away),
     )
 
 
@@ -76,11 +91,30 @@ def _info(folder: Path) -> dict[str, Any]:
         info = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise complaint(str(path), f"it cannot be read ({error})", "download it again") from error
-    version = info.get("codebase_version") if isinstance(info, dict) else None
+    if not isinstance(info, dict):
+        raise complaint(str(path), f"expected an object, got {JSON[type(info)]}", "download it again")
+    version = _told(folder, info, str, "codebase_version")
     if version not in VERSIONS:
         cure = "convert the dataset with LeRobot's own scripts to v3.0"
         raise complaint(f"{path}, codebase_version", f"expected {' or '.join(VERSIONS)}, got {version!r}", cure)
     return info
+
+
+def _told(folder: Path, info: dict[str, Any], kind: type, *place: str) -> Any:
+    """What the description of the dataset says at a place; None where it says nothing.
+
+    Raises ValueError if something else than this kind stands there, or no object on the way to it.
+    """
+    found: Any = info
+    for depth, name in enumerate(place, 1):
+        if name not in found:
+            return None
+        found, wanted = found[name], kind if depth == len(place) else dict
+        if type(found) is not wanted:
+            what = f"expected {JSON[wanted]}, got {JSON[type(found)]}"
+            cure = "download it again, or leave the entry out"
+            raise complaint(f"{folder / INFO}, {'.'.join(place[:depth])}", what, cure)
+    return found
 
 
 def _frames(path: Path) -> pl.DataFrame:
@@ -114,27 +148,37 @@ def _vectors(frames: pl.DataFrame, name: str, folder: str) -> np.ndarray:
     """A column of vectors, or of single numbers, as Float32 [N, width]."""
     column, where = frames[name], f"{folder}, {name}"
     if isinstance(column.dtype, pl.List | pl.Array):
-        counts = column.list.len() if isinstance(column.dtype, pl.List) else column.arr.len()
-        wrong = np.flatnonzero((counts.fill_null(0) != counts.drop_nulls()[0]).to_numpy()) if len(counts) else []
+        lengths = column.list.len() if isinstance(column.dtype, pl.List) else column.arr.len()
+        counts = lengths.fill_null(0).to_numpy()
+        width = max(1, int(counts[np.argmax(counts > 0)]))
+        wrong = np.flatnonzero(counts != width)
         if len(wrong):
-            row, width = int(wrong[0]), counts.drop_nulls()[0]
+            row = int(wrong[0])
             got = "nothing" if column[row] is None else str(len(column[row]))
             raise complaint(f"{where}[{row}]", f"expected {width} numbers, got {got}", "repair that frame")
-        values = column.explode().cast(pl.Float32).to_numpy().reshape(len(column), -1)
+        values = column.explode().cast(pl.Float64).to_numpy().reshape(len(column), -1)
     else:
-        values = column.cast(pl.Float32).to_numpy()[:, None]
+        values = column.cast(pl.Float64).to_numpy()[:, None]
     check_finite(where, values)
     return np.ascontiguousarray(values, dtype=np.float32)
 
 
-def _names(info: dict[str, Any], width: int) -> tuple[str, ...]:
-    """Of the action values, as the dataset calls them: a list, or a dict with one."""
-    told = info.get("features", {}).get(ACTION, {}).get("names")
+def _names(folder: Path, info: dict[str, Any], width: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Of the action values, as the dataset calls them, and a note where it calls another number of them.
+
+    Raises ValueError unless they are a list, or an object with one.
+    """
+    place = ("features", ACTION, "names")
+    told = (_told(folder, info, dict, *place[:2]) or {}).get(place[2])
     if isinstance(told, dict):
         told = next((value for value in told.values() if isinstance(value, list)), list(told))
-    if isinstance(told, list) and len(told) == width:
-        return tuple(str(name) for name in told)
-    return tuple(f"value {d}" for d in range(width))
+    if told is not None and not isinstance(told, list):
+        what = f"expected a list of {width} names, or an object with one, got {JSON[type(told)]}"
+        raise complaint(f"{folder / INFO}, {'.'.join(place)}", what, "write the names there, or null")
+    if told is not None and len(told) == width:
+        return tuple(str(name) for name in told), ()
+    note = f"names of actions are left away: {INFO} has {len(told)} for {width} values" if told else ""
+    return tuple(f"value {d}" for d in range(width)), (note,) if note else ()
 
 
 def _tasks(folder: Path, info: dict[str, Any], index: Sequence[int] | np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -148,12 +192,34 @@ def _task_names(path: Path) -> dict[int, str]:
     """By task_index; in Parquet the text is the index of the table, which pandas calls `__index_level_0__`."""
     if not path.exists():
         return {}
+    cure = "download it again"
     try:
         if path.suffix == ".parquet":
             told = pl.read_parquet(path)
-            text = next(name for name, kind in told.schema.items() if kind == pl.String)
+            text = next((name for name, kind in told.schema.items() if kind == pl.String), None)
+            if text is None or not told.schema.get("task_index", pl.Null()).is_integer():
+                there = ", ".join(f"{name} {kind}" for name, kind in told.schema.items()) or "nothing"
+                raise complaint(str(path), f"expected whole numbers task_index and a text, there is {there}", cure)
             return dict(zip(told["task_index"].to_list(), told[text].to_list(), strict=True))
-        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines() if line.strip()]
-        return {int(row["task_index"]): str(row["task"]) for row in rows}
-    except (pl.exceptions.PolarsError, OSError, ValueError, KeyError, StopIteration) as error:
-        raise complaint(str(path), f"it cannot be read ({error})", "download it again") from error
+        lines = path.read_text("utf-8").splitlines()
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        raise complaint(str(path), f"it cannot be read ({error})", cure) from error
+    names: dict[int, str] = {}
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            row = _row(line)
+            if row is None:
+                what = 'expected {"task_index": a whole number, "task": text}, got ' + repr(line[:LONGEST])
+                raise complaint(f"{path}, line {number}", what, cure)
+            names |= row
+    return names
+
+
+def _row(line: str) -> dict[int, str] | None:
+    """A line of tasks.jsonl; None if it is none."""
+    try:
+        row = json.loads(line)
+    except ValueError:
+        return None
+    number, name = (row.get("task_index"), row.get("task")) if isinstance(row, dict) else (None, None)
+    return {number: name} if type(number) is int and isinstance(name, str) else None

@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from compression_gap.data.checked import DRAWN_FROM, unusable
 from compression_gap.data.trajectories import Trajectories, numbered
 from compression_gap.suites.libero.recordings import Replayed
 
@@ -46,16 +47,17 @@ class Demo:
 class LiberoFile:
     """An open file. Raises ValueError naming the file, the place and the cure for whatever is not as LIBERO has it."""
 
-    def __init__(self, path: Path, group: Any) -> None:
-        self.path, self._group = path, group
-        self.demos = sorted((n for n in group if re.fullmatch(r"demo_\d+", n)), key=lambda name: int(name[5:]))
+    def __init__(self, path: Path, file: Any) -> None:
+        self.path, self._file = path, file
+        names = (name for name in self._group("data") if re.fullmatch(r"demo_\d+", name))
+        self.demos = sorted(names, key=lambda name: int(name[5:]))
         if not self.demos:
             raise self._error("data", "there is no demo_0, demo_1, ...; expected one group for each demonstration")
 
     @property
     def task(self) -> str:
         """Name of the task: that of its BDDL file."""
-        found = self._group.attrs.get("bddl_file_name")
+        found = self._group("data").attrs.get("bddl_file_name")
         if found is None:
             raise self._error("data", "the attribute bddl_file_name, which names the task, is missing")
         return Path(_text(found)).stem
@@ -64,14 +66,14 @@ class LiberoFile:
         """A demonstration without its pictures."""
         arrays = {key: self._numbers(name, key) for key in ("actions", "states", "robot_states")}
         lengths = {key: len(array) for key, array in arrays.items()}
-        lengths |= {f"obs/{key}": len(self._pictures(name, camera)) for camera, key in PICTURES.items()}
+        lengths |= {f"obs/{key}": len(self._pictures(name, camera)[0]) for camera, key in PICTURES.items()}
         if len(set(lengths.values())) > 1:
             told = ", ".join(f"{key} {length}" for key, length in lengths.items())
             raise self._error(f"data/{name}", f"its parts differ in length: {told}")
         if lengths["actions"] < 2:
             raise self._error(f"data/{name}", f"a demonstration has at least 2 steps, this one {lengths['actions']}")
         for camera, key in PICTURES.items():
-            if (shape := self._pictures(name, camera).shape[1:]) != self.picture_shape(camera):
+            if (shape := self._pictures(name, camera)[0].shape[1:]) != self.picture_shape(camera):
                 expected = f"{list(self.picture_shape(camera))}, as in {self.demos[0]}"
                 raise self._error(f"data/{name}/obs/{key}", f"expected pictures of {expected}, got {list(shape)}")
         far = np.argwhere(np.abs(arrays["actions"]) > 1.0 + 1e-6)
@@ -97,40 +99,58 @@ class LiberoFile:
 
     def picture_shape(self, camera: str) -> tuple[int, ...]:
         """Height, width and 3, as in the first demonstration; `demo` checks that the others are like it."""
-        return self._pictures(self.demos[0], camera).shape[1:]
+        return self._pictures(self.demos[0], camera)[0].shape[1:]
 
     def pictures(self, name: str, camera: str) -> UInt8[np.ndarray, "T height width 3"]:
         """What a camera saw, upright."""
-        return self._pictures(name, camera)[:][:, ::-1]  # h5py itself cannot read backwards
+        return self._read(*self._pictures(name, camera))[:, ::-1]  # h5py itself cannot read backwards
 
-    def _pictures(self, name: str, camera: str) -> Any:
-        group, key = self._group[name], f"obs/{PICTURES[camera]}"
-        if key not in group:
-            there = ", ".join(group["obs"]) if "obs" in group else "nothing"
-            raise self._error(f"data/{name}/{key}", f"the camera is missing; there is {there}")
-        found = group[key]
+    def _pictures(self, name: str, camera: str) -> tuple[Any, str]:
+        found, place = self._array("data", name, "obs", PICTURES[camera])
         if found.ndim != 4 or found.shape[3] != 3 or found.shape[1] != found.shape[2] or found.dtype != np.uint8:
-            raise self._error(
-                f"data/{name}/{key}", f"expected uint8 [T, size, size, 3], got {found.dtype} {list(found.shape)}"
-            )
-        return found
+            raise self._error(place, f"expected uint8 [T, size, size, 3], got {found.dtype} {list(found.shape)}")
+        return found, place
 
     def _numbers(self, name: str, key: str) -> np.ndarray:
-        group = self._group[name]
-        if key not in group:
-            there = ", ".join(group) or "nothing"
-            raise self._error(f"data/{name}/{key}", f"it is missing; the demonstration has {there}")
-        array = np.asarray(group[key], dtype=np.float64)
-        if array.ndim != 2 or array.shape[1] != WIDTHS.get(key, array.shape[1]):
-            raise self._error(f"data/{name}/{key}", f"expected [T, {WIDTHS.get(key, 'S')}], got {list(array.shape)}")
-        bad = np.argwhere(~np.isfinite(array))
-        if len(bad):
-            step, value = bad[0]
-            raise self._error(f"data/{name}/{key}[{step}, {value}]", f"expected a number, got {array[step, value]}")
+        found, place = self._array("data", name, key)
+        if found.ndim != 2 or found.shape[1] != WIDTHS.get(key, found.shape[1]) or found.dtype.kind not in DRAWN_FROM:
+            wanted = f"numbers [T, {WIDTHS.get(key, 'S')}]"
+            raise self._error(place, f"expected {wanted}, got {found.dtype} {list(found.shape)}")
+        array = self._read(found, place).astype(np.float64)
+        if (bad := unusable(array)) is not None:
+            (step, value), what, _ = bad
+            raise self._error(f"{place}[{step}, {value}]", what)
         return array
 
+    def _group(self, *names: str) -> Any:
+        """The group at a place of the file."""
+        here = self._file
+        for depth, name in enumerate(names, 1):
+            place = "/".join(names[:depth])
+            if (found := here.get(name)) is None:
+                raise self._error(place, f"it is missing; there is {', '.join(here) or 'nothing'}")
+            if not hasattr(found, "keys"):
+                raise self._error(place, "expected a group, got an array")
+            here = found
+        return here
+
+    def _array(self, *names: str) -> tuple[Any, str]:
+        """The array at a place of the file, which is not read yet, and the place."""
+        here, place = self._group(*names[:-1]), "/".join(names)
+        if (found := here.get(names[-1])) is None:
+            raise self._error(place, f"it is missing; there is {', '.join(here) or 'nothing'}")
+        if not getattr(found, "shape", None):
+            raise self._error(place, "expected an array, got a group or a single value")
+        return found, place
+
+    def _read(self, array: Any, place: str) -> np.ndarray:
+        try:
+            return array[:]
+        except OSError as error:
+            raise self._error(place, f"it cannot be read ({error})") from error
+
     def _bodies(self, name: str) -> dict[str, np.ndarray]:
-        text = self._group[name].attrs.get("model_file")
+        text = self._group("data", name).attrs.get("model_file")
         if text is None:
             raise self._error(f"data/{name}", "the attribute model_file, which places the fixtures, is missing")
         try:
@@ -162,9 +182,7 @@ def open_libero(path: Path) -> Iterator[LiberoFile]:
         cure = "it is truncated, or no HDF5 file; get it anew"
         raise ValueError(f"{path} cannot be read ({error}): {cure}") from error
     with file:
-        if "data" not in file:
-            raise ValueError(f"{path} has no group data, where LIBERO keeps demonstrations; there is {', '.join(file)}")
-        yield LiberoFile(path, file["data"])
+        yield LiberoFile(path, file)
 
 
 def read_libero(paths: Sequence[Path]) -> Trajectories:
@@ -293,7 +311,7 @@ def _pose(body: ElementTree.Element) -> np.ndarray:
 
 
 def _text(value: str | bytes) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _h5py() -> Any:

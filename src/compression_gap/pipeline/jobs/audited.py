@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from compression_gap.data.checked import complaint
@@ -67,6 +67,12 @@ class Audited:
     def variance(self) -> float:
         """Of the scaled training chunks, summed over their values: the error of who knows nothing."""
         return float(self.scaled[self.windows.rows(TRAIN)].double().var(dim=0, correction=0).sum())
+
+    def errors_of_nothing(self, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        """Mean squared errors of some chunks' scaled values for who knows nothing and executes the mean training
+        chunk."""
+        mean = self.scaled[self.windows.rows(TRAIN)].double().mean(dim=0)
+        return (self.scaled[rows].double() - mean).square().mean(dim=1).numpy()
 
     def squared_error(
         self, chunk: Float[np.ndarray, "N T D"], other: Float[np.ndarray, "N T D"]
