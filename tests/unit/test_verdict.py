@@ -161,6 +161,19 @@ def test_with_a_curve_gains_are_in_points_and_a_gain_that_no_success_hangs_on_is
     assert offline_verdict(saturated).label == "none: saturated"
 
 
+def test_a_curve_that_understates_gains_denies_none():
+    saturated = evidence(executed(0.3, 0.3, 0.3, bits=8.0), encoder=0.05, codebook=0.2, curve=CURVE, understates=True)
+    verdict = offline_verdict(saturated)
+    assert (verdict.label, verdict.leaning, set(verdict.helps.values())) == ("undetermined", None, {None})
+    assert "encoder: the upgrade itself in the simulator" in verdict.settle
+
+    steep = executed(0.8, 0.8, 0.8, bits=8.0)
+    helped = offline_verdict(evidence(steep, encoder=0.2, codebook=0.7, curve=CURVE, understates=True))
+    assert helped.label == "undetermined"
+    assert helped.reason.startswith("a better encoder helps surely; whether a better code or policy or more data helps")
+    assert offline_verdict(evidence(steep, tokenizer=None, curve=CURVE, understates=True)).helps["codebook"] == 0.0
+
+
 def test_errors_are_averaged_over_an_episode_before_they_become_success():
     one = executed(0.4)
     errors = np.tile([0.1, 0.8], len(one.rows) // 2)[None, None]

@@ -80,7 +80,17 @@ def _row(
     codes = None if read_back is None else Reconstruction(read_back, np.zeros_like(read_back))
     variance = heads[arm].variance(store)
     nothing = audited.errors_of_nothing(executed.rows)
-    found = offline_verdict(OfflineEvidence(arms, codes, variance, row.code, curve, executed.demonstration, nothing))
+    evidence = OfflineEvidence(
+        arms=arms,
+        reconstruction=codes,
+        variance=variance,
+        entropy=row.code,
+        curve=curve,
+        understates=curve is not None,  # its noise is white
+        episode=executed.demonstration,
+        nothing=nothing,
+    )
+    found = offline_verdict(evidence)
     return VerdictRow(
         code=row.name,
         label=found.label,

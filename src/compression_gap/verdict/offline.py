@@ -65,6 +65,10 @@ class OfflineEvidence:
     nothing: Float[np.ndarray, " N"] | None = None
     """Mean squared errors of the test chunks for who knows nothing and executes the mean training chunk; None where
     they were not measured."""
+    understates: bool = False
+    """Whether the curve's noise harms less than errors of policies do. White noise does where a policy looks again: it
+    averages out, and what an encoder sees wrongly does not. Then a part that seems not to help may help all the same.
+    """
 
 
 @dataclass(frozen=True)
@@ -116,7 +120,8 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
         also = " too" if sure else ""
         reason = f"{surely}whether a better {' or '.join(_NAMES[part] for part in doubtful)} helps{also} is not decided"
         unknown = [f"{_NAMES[part]}: {UNKNOWN[part]}" for part in doubtful if gains[part] is None]
-        more = [_settle(part, gain, unit) for part in doubtful if (gain := gains[part]) is not None]
+        tell = _settle_by_rollouts if evidence.understates else _settle
+        more = [tell(part, gain, unit) for part in doubtful if (gain := gains[part]) is not None]
         settle = "; ".join([*unknown, *([take] if take else more)])
     else:
         reason = _reason(label, quantities, unit)
@@ -215,10 +220,11 @@ def _helps(part: Part, gains: dict[Part, Gain | None], evidence: OfflineEvidence
     """
     gain = gains[part]
     if gain is not None:
-        return gain.helps(THRESHOLD[unit])
+        share = gain.helps(THRESHOLD[unit])
+        return None if evidence.understates and share < SURE else share
     if part == "codebook" and evidence.reconstruction is None:
         return 0.0
-    if part == "encoder":
+    if part == "encoder" and not evidence.understates:
         own = evidence.arms.own.errors[-1:]
         perfect = (
             np.zeros_like(own) if evidence.reconstruction is None else np.minimum(own, evidence.reconstruction.own)
@@ -271,4 +277,12 @@ def _settle(part: Part, gain: Gain, unit: Unit) -> str:
     return (
         f"{_NAMES[part]}: more demonstrations to test on and more head seeds, or the upgrade itself in a simulator; "
         f"the gain is {_amount(gain.value, unit)}, give or take {_amount(1.645 * gain.spread, unit)}"
+    )
+
+
+def _settle_by_rollouts(part: Part, gain: Gain, unit: Unit) -> str:
+    told = _amount(gain.value, unit)
+    return (
+        f"{_NAMES[part]}: the upgrade itself in the simulator (cgap run); replays with noise say {told}, which may be "
+        "far too few where a policy looks again"
     )
