@@ -17,7 +17,7 @@ from compression_gap.folders import content_of
 from compression_gap.scaling import ActionScaling
 from compression_gap.shapes import ChunkShape
 from compression_gap.tokenizers import byte_pairs
-from compression_gap.tokenizers.base import Decoded, Tokenizer, TokenizerSpec, Tokens
+from compression_gap.tokenizers.base import ARM, Decoded, Tokenizer, TokenizerSpec, Tokens
 from compression_gap.tokenizers.byte_pairs import CHARACTERS, BytePairs
 
 TAIL = 0.01
@@ -64,6 +64,10 @@ class Fast(TokenizerSpec, kind="fast", version=1):
         if field == "published" and self.published is not None:
             return content_of(Path(self.published), processor_files(self.published))
         return super().in_digest(field)
+
+    def expected_tokens(self, horizon: int) -> int:
+        """In the paper 20 to 30 for a second of one arm, whatever the rate; never more than coefficients."""
+        return min(30, ARM * horizon)
 
     def build(self, shape: ChunkShape) -> FastTokenizer:
         """Raises FileNotFoundError or ValueError if the published processor is not there or not FAST's."""

@@ -21,6 +21,7 @@ from compression_gap.folders import all_files, content_of, existing, is_folder
 from compression_gap.scaling import ActionScaling
 from compression_gap.shapes import ChunkShape
 from compression_gap.tokenizers.base import Decoded, Tokenizer, TokenizerSpec, Tokens
+from compression_gap.tokenizers.fast import Fast
 
 TAIL = 0.01
 
@@ -54,6 +55,10 @@ class Hub(TokenizerSpec, kind="hub", version=1):
             folder = existing(self.processor, "Hub.processor", "processor")
             return content_of(folder, all_files(folder))
         return super().in_digest(field)
+
+    def expected_tokens(self, horizon: int) -> int:
+        """As FAST, which is what most processors are."""
+        return Fast().expected_tokens(horizon)
 
     @property
     def repeats(self) -> bool:
