@@ -121,6 +121,12 @@ def with_convergence(content: ReportContent, arm: str, label: Convergence, chang
     return replace(content, cells=tuple(cells))
 
 
+def with_seeds(content: ReportContent, seeds: int) -> ReportContent:
+    """The same cells with the first few seeds only; intervals stay as they are."""
+    cells = tuple(replace(cell, per_seed=cell.per_seed[:seeds]) for cell in content.cells)
+    return replace(content, cells=cells, seeds=seeds)
+
+
 def success_only() -> ReportContent:
     """The content of a suite without tolerances, two seeds, a failed job, one arm undertrained."""
     full = example()

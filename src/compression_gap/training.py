@@ -38,7 +38,7 @@ class LearningCost:
     """Megabytes of its weights."""
 
     @classmethod
-    def of_transformer(cls, width: int, layers: int, positions: int) -> LearningCost:
+    def of_transformer(cls, width: int, layers: int, positions: float) -> LearningCost:
         """As measured for widths from 64 to 384, where it is good to a factor of two."""
         return cls(1e-4 + 1.5e-9 * width**2 * layers * positions, 64e-6 * width**2 * layers)
 

@@ -21,7 +21,7 @@ from codebook_example import (
 from compression_gap.report import numerals, terminal, words
 from compression_gap.report.codebook_figure import codebook_figure
 from compression_gap.report.page import render
-from report_example import PRIMARY, TOLERANCES, example, with_convergence
+from report_example import PRIMARY, TOLERANCES, example, with_convergence, with_seeds
 
 MINUS = numerals.MINUS
 UPGRADE = "weak → strong"
@@ -104,8 +104,10 @@ def test_a_missing_cell_and_too_few_seeds_forbid_a_verdict():
     content = with_slope(codebooks(), 0.21, 0.05, 0.37)
     row = content.codebook_sizes[0]
     assert words.codebook_verdict(replace(content, cells=content.cells[:-3]), row).label == "incomplete"
-    cells = tuple(replace(cell, per_seed=cell.per_seed[:2]) for cell in content.cells)
-    assert words.codebook_verdict(replace(content, cells=cells, seeds=2), row).label == "not resolved"
+    few = with_seeds(content, 2)
+    assert words.codebook_verdict(few, row).label == "no evidence"
+    assert said(few)[0].startswith("No evidence with 2 seeds on whether over 5 codebooks a larger one brings")
+    assert "resolved" not in " ".join(said(few))
 
 
 def test_a_cell_at_the_ceiling_makes_the_log_odds_decide():

@@ -101,6 +101,31 @@ def test_a_folder_that_is_no_processor_is_refused(tmp_path: Path):
         Fast(published=str(tmp_path)).build(SHAPE)
 
 
+def test_a_published_processor_is_known_by_its_content_wherever_it_lies(tmp_path: Path):
+    tokenizer = fitted()
+    for name in ("one", "two"):
+        tokenizer.save_processor(tmp_path / name)
+    (tmp_path / "two" / "processing_action_tokenizer.py").write_text("code that is not run")
+    one, two = (Fast(published=str(tmp_path / name)) for name in ("one", "two"))
+    assert one.digest == two.digest
+    assert one.digest != Fast().digest
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "processor_config.json"])
+def test_other_content_is_another_published_processor(file: str, tmp_path: Path):
+    fitted().save_processor(tmp_path)
+    digest = Fast(published=str(tmp_path)).digest
+    (tmp_path / file).write_text((tmp_path / file).read_text() + "\n")
+    assert Fast(published=str(tmp_path)).digest != digest
+    (tmp_path / file).unlink()
+    with pytest.raises(FileNotFoundError, match=r"Fast\.published: expected .* a folder with tokenizer\.json"):
+        _ = Fast(published=str(tmp_path)).digest
+
+
+def test_without_a_published_processor_its_digest_is_as_before():
+    assert Fast().digest == "8fed905c8ebfd70fecae"  # as it was before folders were known by content
+
+
 def test_an_agent_over_it_acts_alike_after_loading(tmp_path: Path):
     """The vocabulary's length is known only from the weights."""
     suite = Tabletop(image_size=32).build()

@@ -14,7 +14,7 @@ from compression_gap.report.content import EncoderRow, ReportContent
 from compression_gap.report.figures import figures, places
 from compression_gap.report.measured import Measured
 from compression_gap.report.page import render
-from report_example import LADDER, PRIMARY, TOLERANCES, example, ladder_of_encoders, with_convergence
+from report_example import LADDER, PRIMARY, TOLERANCES, example, ladder_of_encoders, with_convergence, with_seeds
 
 MINUS = numerals.MINUS
 GREEDY = "OAT 8x1000 (greedy)"
@@ -49,6 +49,12 @@ def test_the_slopes_are_told_with_their_intervals(difference: tuple[float, float
         f"OAT 8x1000 (greedy) +13 [9, 17]: {end}"
     )
     assert said in words.answer(content)
+
+
+def test_two_seeds_are_no_evidence_on_slopes():
+    content = with_seeds(with_slopes((8.2, 2.2, 14.2)), 2)
+    (said,) = words.along_the_encoders(content, content.gradients[0])
+    assert said.endswith("a difference of +8 [2, 14], no evidence with 2 seeds.")
 
 
 def test_no_verdict_on_slopes_through_arms_that_are_not_converged():

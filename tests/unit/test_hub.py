@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from compression_gap.config import from_json, to_json
 from compression_gap.shapes import ChunkShape
 from compression_gap.testing.common import smooth_chunks
 from compression_gap.tokenizers.base import Tokens
@@ -34,6 +35,38 @@ def test_a_processor_that_is_not_there(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(FileNotFoundError, match=r"is no folder with processor_config\.json"):
         Hub(str(tmp_path / "none")).build(SHAPE)
+
+
+def test_a_folder_is_known_by_its_content_wherever_it_lies(tmp_path: Path):
+    digest = Hub(TINY).digest
+    shutil.copytree(TINY, tmp_path / "one")
+    (tmp_path / "one").rename(tmp_path / "moved")
+    for left_behind in (".cache/huggingface/download.lock", "__pycache__/processing_tiny.pyc"):
+        (tmp_path / "moved" / left_behind).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "moved" / left_behind).write_text("by a tool")
+    assert Hub(str(tmp_path / "moved")).digest == digest
+
+
+@pytest.mark.parametrize("file", ["processor_config.json", "processing_tiny.py", "inner/tokenizer.json"])
+def test_other_content_is_another_processor(file: str, tmp_path: Path):
+    shutil.copytree(TINY, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "tokenizer.json").write_text("{}")
+    digest = Hub(str(tmp_path)).digest
+    (tmp_path / file).write_text((tmp_path / file).read_text() + "\n")
+    assert Hub(str(tmp_path)).digest != digest
+
+
+def test_the_name_of_a_hub_processor_is_its_identity():
+    assert Hub().digest == "37784411a844df0ea90f"  # as it was before folders were known by content
+    assert Hub().in_digest("processor") == "physical-intelligence/fast"
+
+
+def test_a_folder_that_is_gone_has_no_digest(tmp_path: Path):
+    gone = Hub(str(tmp_path / "none"))
+    assert from_json(to_json(gone)) == gone
+    with pytest.raises(FileNotFoundError, match=r"Hub\.processor: there is no folder .*none; put it back, or give"):
+        _ = gone.digest
 
 
 def test_something_that_is_no_action_processor(tmp_path: Path):

@@ -35,8 +35,9 @@ def with_verdict(found: Bottleneck) -> tuple[ReportContent, Ladder]:
 
 def test_the_answer_ends_with_where_the_first_discrete_method_loses_its_success() -> None:
     content, row = with_verdict(row_of(example(), encoder="weak").bottleneck)
-    said = words.answer(content)[-1]
+    said, about = words.answer(content)[-2:]
     assert said == bottleneck.told(content, row)
+    assert about == "This is about losses; about upgrades cgap audit answers."
     assert re.fullmatch(
         r"Of the expert's 98 %, OAT 8x1000 \(greedy\) on strong loses in points: codebook \+10 \[6, 14\], "
         r"policy and data \+14 \[10, 18\], encoder \+22 \[18, 26\]: encoder-bound \(P > .99\)\.",
@@ -44,6 +45,8 @@ def test_the_answer_ends_with_where_the_first_discrete_method_loses_its_success(
     )
     page = html.unescape(render(content)).replace("\N{NO-BREAK SPACE}", " ")
     assert f"<p>{said}</p>" in page
+    assert f"<p>{about}</p>" in page
+    assert "What an upgrade would gain is what <code>cgap audit</code> predicts." in page
     assert not bottleneck.primary(replace(content, ladders=()))
 
 
@@ -97,12 +100,6 @@ def test_no_verdict_from_a_ladder_whose_policies_are_not_converged(arm_is_conver
     assert terminal.summary(content, "")["ladder"][0]["probability"] is None
 
 
-def test_the_words_of_a_witness_follow_the_verdict() -> None:
-    sentence = "Without rollouts: codes are told as well from the state."
-    content, row = with_verdict(replace(row_of(example(), encoder="weak").bottleneck, witnesses=(sentence,)))
-    assert bottleneck.told(content, row).endswith(f"encoder-bound (P > .99). {sentence}")
-
-
 def test_table_and_summary_have_every_ladder() -> None:
     content = example()
     out = StringIO()
@@ -120,6 +117,8 @@ def test_table_and_summary_have_every_ladder() -> None:
     )
     assert row["encoder_loss"]["low"] == pytest.approx(row["encoder_loss"]["estimate"] - 4)
     assert row["over"] == "new training seeds and initial states"
+    assert row["about"] == "losses, not upgrades"
+    assert " ".join(bottleneck.ABOUT.split()) in " ".join(out.getvalue().split())
     assert terminal.summary(success_only(), "")["ladder"] == []
 
 

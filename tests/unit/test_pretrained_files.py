@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny_models
-from compression_gap import commands
+from compression_gap import commands, folders
 from compression_gap.config import from_json, to_json
 from compression_gap.encoders import hub
 from compression_gap.encoders.pretrained import Pretrained
@@ -83,8 +83,8 @@ def test_weights_in_several_files_are_all_content(tmp_path: Path):
 
 def test_a_large_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder, read = tiny_models.siglip(tmp_path), []
-    real = hub.hashlib.file_digest
-    monkeypatch.setattr(hub.hashlib, "file_digest", lambda file, kind: read.append(file.name) or real(file, kind))
+    real = folders.hashlib.file_digest
+    monkeypatch.setattr(folders.hashlib, "file_digest", lambda file, kind: read.append(file.name) or real(file, kind))
     assert len({Pretrained(folder).digest for _ in range(3)}) == 1
     assert len(read) == len(hub.FILES)
     edit(tmp_path / "config.json", changed=True)

@@ -16,7 +16,7 @@ from compression_gap.report.content import Failure, LossCurve, ReportContent
 from compression_gap.report.figures import figures
 from compression_gap.report.measured import Measured
 from compression_gap.report.page import render
-from report_example import PRIMARY, TOLERANCES, example, success_only, with_convergence
+from report_example import PRIMARY, TOLERANCES, example, success_only, with_convergence, with_seeds
 
 GREEDY = "OAT 8x1000 (greedy)"
 
@@ -45,6 +45,21 @@ def test_the_verdict_is_read_from_the_interval_at_the_primary_tolerance(interval
     content = with_gap(*[UNRESOLVED] * PRIMARY, interval, *[UNRESOLVED] * (len(TOLERANCES) - PRIMARY - 1))
     assert words.verdict(content, content.interactions[0]).label == label
     assert said in " ".join(words.answer(content))
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("interval", [POSITIVE, NEGATIVE, UNRESOLVED])
+def test_up_to_two_seeds_are_no_evidence_whatever_the_interval(seeds: int, interval) -> None:
+    content = with_seeds(with_gap(*[interval] * len(TOLERANCES)), seeds)
+    number = numerals.count(seeds, "seed")
+    assert words.verdict(content, content.interactions[0]).words == f"no evidence with {number}"
+    said = " ".join(words.about(content, content.interactions[0]))
+    assert said.endswith(f"No evidence with {number}.")
+    assert not re.search(r"[Rr]esolved|reversed|positive|exists", said)
+    drawn = str(dict(drawings(content))["gap"].attrib["aria-label"])
+    assert f"no evidence with {number}" in drawn
+    dots = [e.attrib["class"] for e in dict(drawings(content))["gap"].iter("path") if "mark" in e.attrib["class"]]
+    assert all("hollow" in dot for dot in dots)
 
 
 def test_the_answer_names_the_gains_and_the_gap_with_their_intervals() -> None:

@@ -3,12 +3,12 @@ it is loaded."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from compression_gap.folders import content_of, existing, is_folder
 
 FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 INDEX = "model.safetensors.index.json"
@@ -33,13 +33,7 @@ def identity(model: str) -> str:
 
     Raises FileNotFoundError if it is a path and the folder or a file is not there.
     """
-    if not _is_folder(model):
-        return model
-    content = hashlib.sha256()
-    for path in _files(model):
-        status = path.stat()
-        content.update(f"{path.name} {_hash_of(path, status.st_size, status.st_mtime_ns)}\n".encode())
-    return f"sha256:{content.hexdigest()}"
+    return content_of(Path(model), _files(model)) if is_folder(model) else model
 
 
 def load(model: str) -> Loaded:
@@ -58,7 +52,7 @@ def load(model: str) -> Loaded:
         ) from error
     transformers.logging.set_verbosity_error()  # it would list every weight of the text tower that is left out
     transformers.logging.disable_progress_bar()
-    folder = _is_folder(model)
+    folder = is_folder(model)
     if folder:
         _files(model)
     try:
@@ -89,22 +83,12 @@ def load(model: str) -> Loaded:
     return Loaded(processor, loaded.float(), frozenset(report["missing_keys"]))
 
 
-def _is_folder(model: str) -> bool:
-    """Whether this is a path rather than a hub name: a folder that is there, or what only a path can look like."""
-    return Path(model).is_dir() or model.startswith((".", "~", "/")) or model.count("/") > 1
-
-
 def _files(model: str) -> list[Path]:
-    """The files of a folder that make the model what it is, in the order of their names.
+    """The files of a folder that make the model what it is.
 
     Raises FileNotFoundError naming those that are missing.
     """
-    folder = Path(model)
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"Pretrained.model: there is no folder {model}; put it back, or give the place where it is now "
-            "(a folder with the same content is the same model, wherever it is)"
-        )
+    folder = existing(model, "Pretrained.model", "model")
     names = {*FILES}
     if (folder / INDEX).exists() and not (folder / FILES[-1]).exists():
         shards = json.loads((folder / INDEX).read_text())["weight_map"].values()
@@ -115,11 +99,4 @@ def _files(model: str) -> list[Path]:
             f"Pretrained.model: the folder {model} lacks {', '.join(missing)}; a model is {', '.join(FILES)} "
             f"(`hf download <model> {' '.join(FILES)} --local-dir {model}` fetches them)"
         )
-    return sorted(folder / name for name in names)
-
-
-@lru_cache
-def _hash_of(path: Path, size: int, modified: int) -> str:
-    """Of a file's content; large ones are read once a process for as long as their size and time stay the same."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return [folder / name for name in names]

@@ -21,7 +21,7 @@ from compression_gap.tokenizers.base import Decoded, Tokenizer, Tokens
 from compression_gap.training import LearningCost
 from compression_gap.transformer import Transformer, causal_mask
 
-CODE_POSITIONS = 20  # what 8 tokens cost in learning: scoring a thousand ids is half of it
+POSITIONS_A_TOKEN = 2.5  # what a token costs in learning: scoring a thousand ids is more than half of it
 PADDING = -1  # stands behind the end of a code, where there is nothing to predict
 RESAMPLES = 4
 
@@ -70,8 +70,8 @@ class Autoregressive(PolicySpec, kind="autoregressive"):
     def discrete(self) -> bool:
         return True
 
-    def cost(self, horizon: int) -> LearningCost:
-        return LearningCost.of_transformer(self.width, self.layers, CODE_POSITIONS)
+    def cost(self, positions: int) -> LearningCost:
+        return LearningCost.of_transformer(self.width, self.layers, POSITIONS_A_TOKEN * positions)
 
     def build(
         self, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer | None

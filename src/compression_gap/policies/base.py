@@ -73,8 +73,9 @@ class PolicySpec(Spec, family="policies"):
         """Whether it predicts the codes of a tokenizer."""
         return False
 
-    def cost(self, horizon: int) -> LearningCost:
-        """What training it on chunks of that many actions takes; told without building it."""
+    def cost(self, positions: int) -> LearningCost:
+        """What training it takes, where it predicts that many actions of a chunk or, if it is discrete, about that many
+        tokens; told without building it."""
         return LearningCost()
 
     def build(

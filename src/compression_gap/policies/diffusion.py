@@ -48,8 +48,8 @@ class Diffusion(TrunkSpec, kind="diffusion", version=2):
         """M and L of the paper, or S for one CPU core: gated, four actions a token, predicting the clean chunk."""
         return cls(prediction="sample" if size == "S" else "epsilon", **of_size(size))
 
-    def cost(self, horizon: int) -> LearningCost:
-        return LearningCost.of_transformer(self.width, self.layers, self.noise_draws * horizon)
+    def cost(self, positions: int) -> LearningCost:
+        return LearningCost.of_transformer(self.width, self.layers, self.noise_draws * positions)
 
     def build(
         self, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer | None

@@ -41,8 +41,8 @@ class Flow(TrunkSpec, kind="flow", version=2):
         """M and L of the paper, or S for one CPU core: gated, four actions a token."""
         return cls(**of_size(size))
 
-    def cost(self, horizon: int) -> LearningCost:
-        return LearningCost.of_transformer(self.width, self.layers, self.noise_draws * horizon)
+    def cost(self, positions: int) -> LearningCost:
+        return LearningCost.of_transformer(self.width, self.layers, self.noise_draws * positions)
 
     def build(
         self, shape: ChunkShape, condition_width: int, condition_tokens: int, tokenizer: Tokenizer | None

@@ -44,8 +44,8 @@ class TrunkSpec(PolicySpec):
         if self.patch < 1:
             raise ValueError(f"{type(self).__name__}.patch: expected at least 1, got {self.patch}")
 
-    def cost(self, horizon: int) -> LearningCost:
-        return LearningCost.of_transformer(self.width, self.layers, horizon)
+    def cost(self, positions: int) -> LearningCost:
+        return LearningCost.of_transformer(self.width, self.layers, positions)
 
     def check(self, shape: ChunkShape, tokenizer: Tokenizer | None) -> None:
         """Raises ValueError if there is a tokenizer, or the horizon is no multiple of `patch`."""

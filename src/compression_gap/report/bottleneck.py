@@ -7,15 +7,17 @@ from compression_gap.report.convergence import Forbidden, forbidden
 from compression_gap.report.ladder import Bottleneck, Ladder
 from compression_gap.report.numerals import chance, points
 
+ABOUT = "This is about losses; about upgrades cgap audit answers."
 LOSSES = (("codebook", "codebook_loss"), ("policy and data", "policy_loss"), ("encoder", "encoder_loss"))
 
 
 def primary(content: ReportContent) -> tuple[str, ...]:
-    """Where the first discrete method loses success on the better encoder: one sentence, or none without a ladder."""
+    """Where the first discrete method loses success on the better encoder, and what that does not say; nothing without
+    a ladder."""
     for row in content.interactions[:1]:
         for ladder in content.ladders:
             if (ladder.arm, ladder.encoder) == (row.arm, row.encoder_to):
-                return (told(content, ladder),)
+                return (told(content, ladder), ABOUT)
     return ()
 
 
@@ -26,7 +28,7 @@ def told(content: ReportContent, row: Ladder) -> str:
     found = no_verdict(content, row)
     if found is not None:
         return f"{lead}, as measured, and no verdict: {' and '.join(found.reasons)}."
-    return " ".join((f"{lead}: {verdict(content, row)}.", *open_case(content, row), *row.bottleneck.witnesses))
+    return " ".join((f"{lead}: {verdict(content, row)}.", *open_case(content, row)))
 
 
 def label(content: ReportContent, row: Ladder) -> str:

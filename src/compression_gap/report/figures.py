@@ -63,21 +63,22 @@ def gap(content: ReportContent) -> Figure | None:
     y = linear(min(0, *everything), max(0, *everything), label="gap, points", count=5)
     panels = []
     for row in content.interactions:
-        panel, style = Panel(380, 270, x, y), look.colour(row.arm)
+        panel, style, found = Panel(380, 270, x, y), look.colour(row.arm), verdict(content, row)
         _primary_rule(panel, content)
         panel.rule(y=0, style="zero")
         values = list(zip(content.tolerances_mm, row.points, strict=True))
         panel.band([(t, _ends(n)[0]) for t, n in values], [(t, _ends(n)[1]) for t, n in values], style)
         panel.line(((t, n.value) for t, n in values), style)
         for (tolerance, number), decisive, flag in zip(values, row.decisive, row.flags, strict=True):
-            hollow = " hollow" if sign(decisive) == "not resolved" else ""
-            tip = f"{tolerance:g} mm: {points(number)} points, {sign(decisive)}" + (f", {flag}" if flag else "")
+            side = sign(decisive, found.seeds)
+            hollow = " hollow" if side in ("not resolved", "no evidence") else ""
+            tip = f"{tolerance:g} mm: {points(number)} points, {side}" + (f", {flag}" if flag else "")
             panel.mark((tolerance, number.value), "circle", style + hollow, tip, radius=4)
             if flag:
                 symbol = {"floor": "▾", "ceiling": "▴"}.get(flag, "◆")
                 panel.text(panel.x(tolerance), panel.bottom - 4, symbol, "tick faint")
         said = ", ".join(f"{t:g} mm {points(n)}" for t, n in values)
-        heading = f"{row.continuous} against {row.arm}: {verdict(content, row).words}"
+        heading = f"{row.continuous} against {row.arm}: {found.words}"
         panels.append((heading, panel.svg(f"{heading}. Gap in points: {said}")))
     return Figure(
         "gap",

@@ -32,8 +32,6 @@ class Bottleneck:
     """How many would probably settle an undetermined case; None if none does, or it is not one."""
     states_needed: int | None = None
     """The same of initial states."""
-    witnesses: tuple[str, ...] = ()
-    """What measurements without rollouts say of it: whole sentences."""
 
 
 @dataclass(frozen=True)

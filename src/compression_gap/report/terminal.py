@@ -147,6 +147,7 @@ def _ladder(content: ReportContent, row: Ladder) -> dict[str, Any]:
         "unit": "points",
         **{field: _interval(getattr(row, field)) for _, field in bottleneck.LOSSES},
         "over": row.policy_loss.over,
+        "about": "losses, not upgrades",
         "label": bottleneck.label(content, row),
         "probability": found.probability if told else None,
         "largest": dict(found.largest) if told else None,

@@ -15,9 +15,11 @@ from compression_gap.report.convergence import forbidden
 from compression_gap.report.measured import Measured
 from compression_gap.report.numerals import ARROW, interval, log_odds, points, signed
 
-Label = Literal["resolved", "reversed", "not resolved", "undertrained", "overfitted", "not measured", "incomplete"]
+Sign = Literal["resolved", "reversed", "not resolved", "no evidence"]
+Label = Sign | Literal["undertrained", "overfitted", "not measured", "incomplete"]
 
 SMOKE_TEST_SEEDS = 2
+"""Up to so many seeds an interval, where there is one, is no evidence: neither for a gap nor for its absence."""
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,14 @@ class Verdict:
 
     @property
     def words(self) -> str:
-        """`resolved: the gap exists`, `not resolved with 3 seeds`, `undertrained: no verdict`, ..."""
+        """`resolved: the gap exists`, `not resolved with 3 seeds`, `no evidence with 2 seeds`, ..."""
         if self.reasons:
             return f"{self.label}: no verdict"
         with_seeds = f"with {counted(self.seeds, 'seed')}"
         return {
             "resolved": f"resolved {with_seeds}: the gap exists",
             "reversed": f"resolved {with_seeds}, reversed",
-        }.get(self.label, f"not resolved {with_seeds}")
+        }.get(self.label, f"{self.label} {with_seeds}")
 
 
 def verdict(content: ReportContent, row: Interaction) -> Verdict:
@@ -52,14 +54,17 @@ def verdict(content: ReportContent, row: Interaction) -> Verdict:
         return Verdict("incomplete", seeds, ("cells of this contrast are missing",))
     if (found := forbidden(cells)) is not None:
         return Verdict(found.label, seeds, found.reasons)
-    return Verdict(sign(row.decisive[content.primary]), seeds)
+    return Verdict(sign(row.decisive[content.primary], seeds), seeds)
 
 
-def sign(number: Measured) -> Literal["resolved", "reversed", "not resolved"]:
-    """Which side of zero the whole interval is on."""
-    if number.low is not None and number.low > 0:
+def sign(number: Measured | None, seeds: int) -> Sign:
+    """Which side of zero the whole interval over that many seeds is on."""
+    if seeds <= SMOKE_TEST_SEEDS:
+        return "no evidence"
+    low, high = (None, None) if number is None else (number.low, number.high)
+    if low is not None and low > 0:
         return "resolved"
-    if number.high is not None and number.high < 0:
+    if high is not None and high < 0:
         return "reversed"
     return "not resolved"
 
@@ -82,9 +87,10 @@ def along_the_encoders(content: ReportContent, row: Gradient) -> tuple[str, ...]
     cells = [cell for arm in arms for name in encoders if (cell := content.cell(arm, name)) is not None]
     if (found := forbidden(cells)) is not None:
         return (f"{lead} {slopes} as measured, and no verdict: {' and '.join(found.reasons)}.",)
-    seeds = counted(min(len(cell.per_seed) for cell in cells), "seed")
-    told = {"resolved": "resolved", "reversed": "resolved, reversed"}.get(sign(row.points[at]), "not resolved")
-    return (f"{lead} {slopes}, {told} with {seeds}.",)
+    seeds = min(len(cell.per_seed) for cell in cells)
+    found_sign = sign(row.points[at], seeds)
+    told = "resolved, reversed" if found_sign == "reversed" else found_sign
+    return (f"{lead} {slopes}, {told} with {counted(seeds, 'seed')}.",)
 
 
 def codebook_verdict(content: ReportContent, row: CodebookSize) -> Verdict:
@@ -98,9 +104,7 @@ def codebook_verdict(content: ReportContent, row: CodebookSize) -> Verdict:
     if (found := forbidden(cells)) is not None:
         return Verdict(found.label, seeds, found.reasons)
     decisive = row.slope("nominal bits").at(at, row.units(at)[0])
-    if decisive is None or seeds <= SMOKE_TEST_SEEDS:
-        return Verdict("not resolved", seeds)
-    return Verdict(sign(decisive), seeds)
+    return Verdict(sign(decisive, seeds), seeds)
 
 
 def along_the_codebooks(content: ReportContent, row: CodebookSize) -> tuple[str, ...]:
@@ -113,6 +117,7 @@ def along_the_codebooks(content: ReportContent, row: CodebookSize) -> tuple[str,
     claim = {
         "resolved": f"{over} larger {gain}, resolved with {seeds}",
         "reversed": f"{over} smaller {gain}, resolved with {seeds}",
+        "no evidence": f"no evidence with {seeds} on whether {over} larger {gain}",
     }.get(found.label, f"whether {over} larger {gain} is not resolved with {seeds}")
     if found.reasons:
         claim = f"no verdict on whether {over} larger {gain}, because {' and '.join(found.reasons)}; as measured"
@@ -156,7 +161,7 @@ def about(content: ReportContent, row: Interaction) -> tuple[str, ...]:
             *_flag(content, row),
         )
     told = f"{gains}. {found.words[0].upper()}{found.words[1:]}."
-    return (told, *_flag(content, row), *_along_the_tolerances(content, row))
+    return (told, *_flag(content, row), *_along_the_tolerances(content, row, found.seeds))
 
 
 def intervals(content: ReportContent) -> str:
@@ -193,10 +198,10 @@ def _gains_in_short(content: ReportContent, row: Interaction) -> str:
     return f"{gain}: a gap of {points(row.points[at])} to {row.continuous}"
 
 
-def _along_the_tolerances(content: ReportContent, row: Interaction) -> Iterator[str]:
-    if len(content.tolerances_mm) < 2:
+def _along_the_tolerances(content: ReportContent, row: Interaction, seeds: int) -> Iterator[str]:
+    if len(content.tolerances_mm) < 2 or seeds <= SMOKE_TEST_SEEDS:
         return
-    signs = [sign(number) for number in row.decisive]
+    signs = [sign(number, seeds) for number in row.decisive]
     parts = [
         f"{name} {' and '.join(_stretches(content.tolerances_mm, signs, label))}"
         for label, name in (("resolved", "positive"), ("reversed", "reversed"))

@@ -14,6 +14,9 @@ from compression_gap.config import Spec
 from compression_gap.shapes import ChunkShape, Loss
 from compression_gap.training import LearningCost
 
+ARM = 7
+"""Values of an action that plans count with: those of one arm and its gripper."""
+
 
 @dataclass
 class Tokens:
@@ -110,6 +113,11 @@ class TokenizerSpec(Spec, family="tokenizers"):
     def repeats(self) -> bool:
         """Whether what was read back is written by the same code again, for every chunk. Closed-form codes do so."""
         return not self.learned
+
+    def expected_tokens(self, horizon: int) -> int:
+        """About how many tokens policies have to predict for a chunk of that many actions: for planning, told without
+        building it. One an action, where nothing better is known."""
+        return horizon
 
     def cost(self, horizon: int) -> LearningCost:
         """What training it on chunks of that many actions takes; told without building it."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from compression_gap.config import added_later
 from compression_gap.scaling import ActionScaling
 from compression_gap.shapes import ChunkShape
-from compression_gap.tokenizers.base import Decoded, Tokenizer, TokenizerSpec, Tokens
+from compression_gap.tokenizers.base import ARM, Decoded, Tokenizer, TokenizerSpec, Tokens
 
 TAILS = {"min-max": 0.0, "percentile": 0.01}
 
@@ -36,6 +36,9 @@ class Binning(TokenizerSpec, kind="binning"):
     def __post_init__(self) -> None:
         if not 2 <= self.bins <= MOST_BINS:
             raise ValueError(f"Binning.bins: expected 2 to {MOST_BINS}, got {self.bins}")
+
+    def expected_tokens(self, horizon: int) -> int:
+        return ARM * horizon
 
     def build(self, shape: ChunkShape) -> BinningTokenizer:
         return BinningTokenizer(self, shape) if self.placement == "uniform" else QuantileTokenizer(self, shape)

@@ -13,10 +13,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from compression_gap.folders import content_of
 from compression_gap.scaling import ActionScaling
 from compression_gap.shapes import ChunkShape
 from compression_gap.tokenizers import byte_pairs
-from compression_gap.tokenizers.base import Decoded, Tokenizer, TokenizerSpec, Tokens
+from compression_gap.tokenizers.base import ARM, Decoded, Tokenizer, TokenizerSpec, Tokens
 from compression_gap.tokenizers.byte_pairs import CHARACTERS, BytePairs
 
 TAIL = 0.01
@@ -46,13 +47,27 @@ class Fast(TokenizerSpec, kind="fast", version=1):
     """Ids; 222 of them are the bytes that any coefficient can be written with."""
     published: str | None = None
     """Folder of a published processor, as `physical-intelligence/fast`: tokenizer.json and processor_config.json. Its
-    vocabulary and scale are used, and no code of the folder runs. None: both as here, fitted to the training chunks."""
+    vocabulary and scale are used, and no code of the folder runs. It is known by the content of these two files, so it
+    may move. None: both as here, fitted to the training chunks."""
 
     def __post_init__(self) -> None:
         if self.scale <= 0:
             raise ValueError(f"Fast.scale: expected more than 0, got {self.scale}")
         if self.vocabulary < byte_pairs.SMALLEST:
             raise ValueError(f"Fast.vocabulary: expected at least {byte_pairs.SMALLEST}, got {self.vocabulary}")
+
+    def in_digest(self, field: str) -> Any:
+        """Of a published processor, its content.
+
+        Raises FileNotFoundError if the folder or a file is gone.
+        """
+        if field == "published" and self.published is not None:
+            return content_of(Path(self.published), processor_files(self.published))
+        return super().in_digest(field)
+
+    def expected_tokens(self, horizon: int) -> int:
+        """In the paper 20 to 30 for a second of one arm, whatever the rate; never more than coefficients."""
+        return min(30, ARM * horizon)
 
     def build(self, shape: ChunkShape) -> FastTokenizer:
         """Raises FileNotFoundError or ValueError if the published processor is not there or not FAST's."""
@@ -86,7 +101,7 @@ class FastTokenizer(Tokenizer):
         self.register_load_state_dict_pre_hook(take_vocabulary)
         self.register_buffer("cosines", torch.from_numpy(cosines), persistent=False)
         if spec.published is not None:
-            text, settings = read_processor(Path(spec.published))
+            text, settings = read_processor(spec.published)
             self.scale.fill_(settings["scale"])
             self.zero.fill_(-settings["min_token"])
             self.lowest.fill_(settings["min_token"])
@@ -243,19 +258,29 @@ def take_vocabulary(tokenizer: FastTokenizer, state_dict: dict[str, Tensor], pre
         tokenizer.learn(bytes(text.tolist()).decode())
 
 
-def read_processor(folder: Path) -> tuple[str, dict[str, Any]]:
+def processor_files(published: str) -> tuple[Path, Path]:
     """The vocabulary and the settings of a published processor.
 
-    Raises FileNotFoundError naming what is missing, and ValueError if the settings are not FAST's.
+    Raises FileNotFoundError naming what is missing.
     """
+    folder = Path(published)
     texts = [folder / name for name in VOCABULARIES if (folder / name).is_file()]
     if not texts or not (folder / SETTINGS).is_file():
         raise FileNotFoundError(
             f"Fast.published: expected {folder} to be a folder with {VOCABULARIES[0]} and {SETTINGS}; where there is a "
             "network, type `hf download physical-intelligence/fast --local-dir FOLDER`"
         )
-    settings = json.loads((folder / SETTINGS).read_text())
+    return texts[0], folder / SETTINGS
+
+
+def read_processor(published: str) -> tuple[str, dict[str, Any]]:
+    """The text of a published processor's vocabulary, and its settings.
+
+    Raises FileNotFoundError naming what is missing, and ValueError if the settings are not FAST's.
+    """
+    text, place = processor_files(published)
+    settings = json.loads(place.read_text())
     missing = [name for name in ("scale", "vocab_size", "min_token") if not isinstance(settings.get(name), int | float)]
     if missing:
-        raise ValueError(f"{folder / SETTINGS}: expected numbers in {', '.join(missing)}, as FAST's processor has them")
-    return texts[0].read_text("utf-8"), settings
+        raise ValueError(f"{place}: expected numbers in {', '.join(missing)}, as FAST's processor has them")
+    return text.read_text("utf-8"), settings

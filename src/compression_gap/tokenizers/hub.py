@@ -17,9 +17,11 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from compression_gap.folders import all_files, content_of, existing, is_folder
 from compression_gap.scaling import ActionScaling
 from compression_gap.shapes import ChunkShape
 from compression_gap.tokenizers.base import Decoded, Tokenizer, TokenizerSpec, Tokens
+from compression_gap.tokenizers.fast import Fast
 
 TAIL = 0.01
 
@@ -29,8 +31,10 @@ class Hub(TokenizerSpec, kind="hub", version=1):
     """A processor that others have published: an object that is called with chunks [B, T, D] in [-1, 1], gives a list
     of ids for each, and has `decode(ids, time_horizon=..., action_dim=...)`.
 
-    Agents do not save it again unless it was fitted anew, so whoever loads an agent needs the processor too. FAST's own
-    vocabularies need none of its code: see `published` of the tokenizer "fast".
+    Agents do not save it again unless it was fitted anew, so whoever loads an agent needs the processor too. A folder
+    is known by its content, all of its files but hidden ones, because its code may read any of them: it may move, and
+    other files in its place are another tokenizer. FAST's own vocabularies need none of its code: see `published` of
+    the tokenizer "fast".
     """
 
     processor: str = "physical-intelligence/fast"
@@ -41,6 +45,20 @@ class Hub(TokenizerSpec, kind="hub", version=1):
     refit: bool = False
     """Whether the processor is fitted anew to the training chunks, with its own `fit`. Its files are then kept with the
     weights."""
+
+    def in_digest(self, field: str) -> Any:
+        """Of a local folder, its content.
+
+        Raises FileNotFoundError if the folder is gone.
+        """
+        if field == "processor" and is_folder(self.processor):
+            folder = existing(self.processor, "Hub.processor", "processor")
+            return content_of(folder, all_files(folder))
+        return super().in_digest(field)
+
+    def expected_tokens(self, horizon: int) -> int:
+        """As FAST, which is what most processors are."""
+        return Fast().expected_tokens(horizon)
 
     @property
     def repeats(self) -> bool:

@@ -75,6 +75,9 @@ class Oat(TokenizerSpec, kind="oat"):
     def learned(self) -> bool:
         return True
 
+    def expected_tokens(self, horizon: int) -> int:
+        return self.tokens
+
     def cost(self, horizon: int) -> LearningCost:
         positions = horizon // self.patch
         return LearningCost.of_transformer(self.width, self.encoder_layers + self.decoder_layers, positions)

@@ -61,6 +61,9 @@ class Quest(TokenizerSpec, kind="quest", version=1):
     def learned(self) -> bool:
         return True
 
+    def expected_tokens(self, horizon: int) -> int:
+        return math.ceil(horizon / self.downsample)
+
     def cost(self, horizon: int) -> LearningCost:
         return LearningCost.of_transformer(self.width, self.encoder_layers + self.decoder_layers, horizon)
 

@@ -49,6 +49,9 @@ class Rvq(TokenizerSpec, kind="rvq", version=1):
     def learned(self) -> bool:
         return True
 
+    def expected_tokens(self, horizon: int) -> int:
+        return self.groups
+
     def cost(self, horizon: int) -> LearningCost:
         weights = 2 * self.width * (8 * horizon + self.width + self.latent) + self.groups * self.codes * self.latent
         return LearningCost(2e-5 + 1e-9 * weights, weights * 4e-6)

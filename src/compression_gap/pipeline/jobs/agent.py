@@ -65,7 +65,9 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
         return f"agent {self.agent.policy.kind} on {self.agent.encoder.kind}, seed {self.seed}"
 
     def cost(self) -> Cost:
-        policy, encoder = self.agent.policy.cost(self.agent.horizon), self.agent.encoder.cost
+        horizon, tokenizer = self.agent.horizon, self.agent.tokenizer
+        positions = horizon if tokenizer is None else tokenizer.expected_tokens(horizon)
+        policy, encoder = self.agent.policy.cost(positions), self.agent.encoder.cost
         looks = self.agent.history * len(self.drawings[0].cameras) if self.drawings else 0
         return Cost(
             self.training.steps * self.training.batch * (policy.row + 3 * looks * encoder.picture),

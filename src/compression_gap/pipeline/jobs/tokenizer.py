@@ -106,7 +106,8 @@ class TokenBits(Job, kind="token_bits", version=2):
         return f"bits of {self.tokenizer.title}"
 
     def cost(self) -> Cost:
-        return Cost(self.training.steps * self.training.batch * 3e-4)
+        tokens = self.tokenizer.tokenizer.expected_tokens(self.tokenizer.horizon)
+        return Cost(self.training.steps * self.training.batch * self.probe.cost(tokens).row)
 
     def run(self, context: Context) -> None:
         demos = read_demos(context.store, self.tokenizer.demonstrations)
