@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from compression_gap.config import counted
 from compression_gap.report import numerals, paper, terminal, words
 from compression_gap.report.content import Failure, LossCurve, ReportContent
 from compression_gap.report.figures import figures
@@ -51,7 +52,7 @@ def test_the_verdict_is_read_from_the_interval_at_the_primary_tolerance(interval
 @pytest.mark.parametrize("interval", [POSITIVE, NEGATIVE, UNRESOLVED])
 def test_up_to_two_seeds_are_no_evidence_whatever_the_interval(seeds: int, interval) -> None:
     content = with_seeds(with_gap(*[interval] * len(TOLERANCES)), seeds)
-    number = numerals.count(seeds, "seed")
+    number = counted(seeds, "seed")
     assert words.verdict(content, content.interactions[0]).words == f"no evidence with {number}"
     said = " ".join(words.about(content, content.interactions[0]))
     assert said.endswith(f"No evidence with {number}.")
