@@ -152,16 +152,15 @@ def arguments() -> argparse.ArgumentParser:
 
     text = (
         "Measure how much distortion of the actions a suite tolerates, and what codes make of the expert, replayed "
-        "closed loop and open loop; suite settings follow."
+        "closed loop and open loop, or of people's demonstrations, replayed open loop; suite settings follow."
     )
     tolerance = command("tolerance", text)
-    tolerance.add_argument("suite", metavar="SUITE", help=SUITES)
-    selecting(tolerance, episodes=300)
+    measuring(tolerance)
     workers(tolerance)
     text = "initial states a task of every replay, and demonstrations replayed open loop (default: 15)"
     tolerance.add_argument("--rollouts", type=count, default=15, metavar="N", help=text)
     text = "set of initial states of the replays (default: test)"
-    tolerance.add_argument("--protocol", metavar="NAME", help=text, default="test")
+    tolerance.add_argument("--protocol", metavar="NAME", help=text)
     text = "actions of a chunk between looks (default: 8, or all if fewer)"
     tolerance.add_argument("--execute", type=count, metavar="N", help=text)
     text = "actions a chunk (default: those of a trained tokenizer, else 16)"

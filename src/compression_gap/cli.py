@@ -76,7 +76,7 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
             return commands.tokenizers(selection(args, rest), args.tokenizer, *chunks, quiet=args.json)
         case "tolerance":
             chunking = commands.Chunking(args.horizon, args.stride)
-            judged = (args.protocol, args.rollouts, args.execute)
+            judged = (args.protocol or "test", args.rollouts, args.execute)
             replay_with = (chunking, judged, args.store, args.workers)
             return commands.tolerance(selection(args, rest), args.tokenizer, *replay_with, quiet=args.json)
         case "list":
@@ -99,8 +99,10 @@ def selection(args: argparse.Namespace, rest: list[str]) -> Selection:
         return Selection(typed[0], args.tasks, args.episodes or MEASURED, states, leaves(rest))
     if len(files) < len(typed):
         raise ValueError(f"expected the name of one suite, or LIBERO's .hdf5 files; got {' '.join(typed)}")
-    if args.tasks is not None or args.initial_states is not None:
-        raise ValueError("--tasks and --initial-states choose among a suite's; of files, give those that are meant")
+    choices = (args.tasks, args.initial_states, getattr(args, "protocol", None))
+    if any(choice is not None for choice in choices):
+        told = "--tasks, --initial-states and --protocol choose among a suite's"
+        raise ValueError(f"{told}; of files, give those that are meant")
     return recorded(files, args.episodes or MEASURED, leaves(rest), args.store)
 
 

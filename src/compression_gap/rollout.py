@@ -15,7 +15,7 @@ from compression_gap.agent import Agent
 from compression_gap.config import Spec
 from compression_gap.policies.base import Decoding
 from compression_gap.seeds import episode_number, seed_of
-from compression_gap.suites.base import Simulators, Suite, state_hashes
+from compression_gap.suites.base import Simulators, States, Suite, state_hashes
 from compression_gap.training import Report
 
 
@@ -33,6 +33,15 @@ class Rollouts(Spec, family="settings", kind="rollouts", version=1):
     def __post_init__(self) -> None:
         if self.episodes < 1 or self.execute < 1:
             raise ValueError(f"rollouts: episodes and execute are at least 1, got {self.episodes} and {self.execute}")
+
+
+@dataclass(frozen=True)
+class Beginnings:
+    """Where the E episodes of one task begin, instead of a protocol's initial states."""
+
+    index: Sequence[int]
+    """Their numbers."""
+    states: States
 
 
 Watch = Callable[[int, Sequence[int], Simulators], None]  # task, episodes, simulators
@@ -84,9 +93,9 @@ def roll_out(
     report: Report,
     folder: Path | None = None,
     watch: Watch | None = None,
-    indices: Sequence[int] | None = None,
+    beginnings: Beginnings | None = None,
 ) -> pl.DataFrame:
-    """Runs every episode of the tasks and returns a row an episode; with `indices`, from these initial states instead.
+    """Runs every episode of the tasks and returns a row an episode; with `beginnings`, those of one task from there.
 
     Columns: task, index, protocol, initial_state (hash), steps, invalid (chunks that could not be decoded), the suite's
     conditions and its outcome columns. An episode whose chunk is invalid keeps what is left of its last plan, else
@@ -94,7 +103,7 @@ def roll_out(
     is not run again: after a kill the same call goes on. `watch` is shown the simulators before every step and at the
     end.
     """
-    pieces = list(_pieces(tasks, range(rollouts.episodes) if indices is None else indices, batch))
+    pieces = list(_pieces(tasks, rollouts.episodes if beginnings is None else len(beginnings.index), batch))
     frames = []
     simulators: dict[tuple[int, int], Simulators] = {}
     for number, (task, piece) in enumerate(pieces):
@@ -108,7 +117,12 @@ def roll_out(
                 held.close()
             simulators = {key: suite.simulators(task, len(piece))}
         steps_done = _report_within(report, number, len(pieces))
-        frames.append(_batch(driver, suite, rollouts, task, piece, simulators[key], steps_done, watch))
+        if beginnings is None:
+            index, states = piece, suite.initial_states(task, rollouts.protocol, piece)
+        else:
+            index = [beginnings.index[place] for place in piece]
+            states = {name: rows[piece] for name, rows in beginnings.states.items()}
+        frames.append(_batch(driver, suite, rollouts, task, index, states, simulators[key], steps_done, watch))
         if kept:
             beside = kept.with_suffix(".new")
             beside.parent.mkdir(exist_ok=True)
@@ -119,10 +133,10 @@ def roll_out(
     return pl.concat(frames)
 
 
-def _pieces(tasks: Sequence[int], indices: Sequence[int], batch: int) -> Iterator[tuple[int, list[int]]]:
+def _pieces(tasks: Sequence[int], episodes: int, batch: int) -> Iterator[tuple[int, list[int]]]:
     for task in tasks:
-        for first in range(0, len(indices), batch):
-            yield task, list(indices[first : first + batch])
+        for first in range(0, episodes, batch):
+            yield task, list(range(first, min(first + batch, episodes)))
 
 
 def _report_within(report: Report, number: int, pieces: int) -> Callable[[float], None]:
@@ -135,11 +149,11 @@ def _batch(
     rollouts: Rollouts,
     task: int,
     indices: list[int],
+    states: States,
     simulators: Simulators,
     steps_done: Callable[[float], None],
     watch: Watch | None,
 ) -> pl.DataFrame:
-    states = suite.initial_states(task, rollouts.protocol, indices)
     episodes = [episode_number(rollouts.protocol, task, index) for index in indices]
     simulators.reset(states, episodes)
     driver.begin(task, episodes)

@@ -197,6 +197,27 @@ def test_tokenizers_and_encoders_are_measured_on_what_people_did(
         encoders(people, ["supervised"], imported.root, 1, "cpu", quiet=True, probing=probing)
 
 
+def test_what_people_did_is_replayed_through_codes_from_where_they_began(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = ["libero_10", "--tasks", "2", "--episodes", "12", "--workers", "1", "--rendering", "fast", "--json"]
+    small = ["--image_size", "16", "--render_size", "16"]
+    assert main(["export", *made, *small, "--out", str(tmp_path), "--store", str(tmp_path / "own")]) == 0
+    (told,) = json.loads(capsys.readouterr().out)["files"]
+    code = ["--tokenizer", "binning:bins=101", "--horizon", "8", "--rollouts", "2"]
+    where = ["--store", str(tmp_path / "store"), "--workers", "1", "--json"]
+    assert main(["tolerance", told["file"], *code, *where]) == 0
+    data = json.loads(capsys.readouterr().out)
+    plain, coded = data["rows"]
+    assert (plain["name"], data["curves"]) == ("as recorded", [])
+    assert plain["closed_loop"] is coded["closed_loop"] is None
+    assert plain["open_loop"]["value"] == 100.0
+    assert coded["open_loop"]["value"] >= 50.0
+    page = Path(data["report"]).read_text("utf-8")
+    assert "What people did, chunk by chunk of 8 actions" in page
+    assert "scripted expert" not in page
+
+
 @pytest.mark.parametrize(
     ("typed", "message"),
     [

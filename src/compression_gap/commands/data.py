@@ -68,6 +68,13 @@ class Selection:
         spec.check_episodes(protocol, self.attempts)
         return {task: demonstrations(spec, [task], 0, self.attempts, protocol) for task in chosen}
 
+    def further(self, spec: SuiteSpec, first: int, count: int) -> tuple[Demonstrations, ...]:
+        """Attempts `first` .. `first + count - 1` of each task. Raises ValueError if there are not so many."""
+        chosen = range(spec.num_tasks) if self.tasks is None else self.tasks
+        protocol = PROTOCOLS.get(self.states, self.states)
+        spec.check_episodes(protocol, first + count)
+        return demonstrations(spec, list(chosen), first, count, protocol)
+
 
 def collect(selection: Selection, stride: int | None, root: Path, workers: int, *, quiet: bool) -> Answer:
     """Makes demonstrations and draws every `stride`-th frame (None: no pictures)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +72,17 @@ class Recorded(Selection):
         return config.override(self.of_suite, self.leaves)
 
     def jobs(self, spec: SuiteSpec, suite: Suite) -> dict[int, tuple[Demonstrations, ...]]:
-        return {
-            task: (RecordedDemonstrations(*spec.alone(task), 0, self.attempts, recording=recording),)
+        return {task: (job,) for task, job in enumerate(self.further(spec, 0, self.attempts))}
+
+    def further(self, spec: SuiteSpec, first: int, count: int) -> tuple[Demonstrations, ...]:
+        return tuple(
+            RecordedDemonstrations(*spec.alone(task), first, count, recording=recording)
             for task, recording in enumerate(self.recordings)
-        }
+        )
+
+    def without_last(self, count: int) -> Recorded:
+        """But for the last `count` of every file."""
+        return replace(self, attempts=self.attempts - count)
 
 
 def recorded(paths: Sequence[Path], attempts: int, leaves: Mapping[str, str], root: Path) -> Recorded:

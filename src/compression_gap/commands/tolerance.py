@@ -15,6 +15,7 @@ from rich.text import Text
 from compression_gap import config
 from compression_gap.commands.answer import Answer, finish, plain_table, show_failures
 from compression_gap.commands.data import Selection
+from compression_gap.commands.files import Recorded
 from compression_gap.commands.tokenizers import FEWEST_EPISODES, named, trained
 from compression_gap.commands.tolerance_rows import SHARES, Code, Noise, Plan, told
 from compression_gap.pipeline.job import Job
@@ -28,7 +29,7 @@ from compression_gap.pipeline.jobs import (
     TrainedTokenizer,
 )
 from compression_gap.pipeline.jobs.tokenizer_quality import cuts
-from compression_gap.pipeline.plan import demonstrations, side_by_side
+from compression_gap.pipeline.plan import side_by_side
 from compression_gap.report.sheet import Sheet, render
 from compression_gap.report.tolerance_sheet import IN_SHORT, in_short, limits, sheet
 from compression_gap.rollout import Rollouts
@@ -70,6 +71,14 @@ def tolerance(
             f"expected at least {FEWEST_EPISODES}"
         )
     spec, store = selection.spec(), Store(root)
+    command = _command(selection, names, chunking, judged)
+    if isinstance(selection, Recorded):
+        selection = selection.without_last(judged[1])
+        if selection.attempts < FEWEST_EPISODES:
+            raise ValueError(
+                f"--rollouts {judged[1]}: that leaves {selection.attempts} of the files' demonstrations to fit codes "
+                f"on, expected at least {FEWEST_EPISODES}"
+            )
     codes = _trained(names or [DEFAULT], selection, spec, chunking, store)
     plan = _plan(selection, spec, codes, judged)
     outcome = finish(plan.jobs, store, workers, "cpu", quiet=quiet)
@@ -78,16 +87,17 @@ def tolerance(
         "name": selection.name,
         "tasks": [spec.build().tasks[task] for task in selection.tasks or range(spec.num_tasks)],
         "protocol": plan.rollouts.protocol,
+        "recorded": selection.recorded,
         "rollouts": plan.rollouts.episodes,
         "execute": plan.rollouts.execute,
-        "horizon": plan.noises[0].job.horizon,
-        "stride": plan.noises[0].job.stride,
+        "horizon": plan.codes[0].tokenizer.horizon,
+        "stride": plan.codes[0].tokenizer.stride,
         **told(plan, store, spec),
         "failures": [[job.title, error] for job, error in outcome.failed.items()],
         "failed": len(outcome.failed) + len(outcome.blocked),
         "seconds": round(outcome.seconds, 1),
     }
-    page = sheet(data, _command(selection, names, chunking, judged))
+    page = sheet(data, command)
     data |= _written(store, data, page)
 
     def show(console: Console) -> None:
@@ -147,18 +157,16 @@ def _plan(
 ) -> Plan:
     """All jobs. Raises ValueError for a protocol without enough initial states, or chunks that are too short."""
     protocol, states, typed = judged
-    first = next(iter(codes.values()))
+    first, recorded = next(iter(codes.values())), selection.recorded
     execute = typed or min(Rollouts.execute, first.horizon)
     if execute > first.horizon:
         raise ValueError(f"--execute {execute}: a chunk has only {first.horizon} actions")
-    spec.check_episodes(protocol, states)
+    if not recorded:
+        spec.check_episodes(protocol, states)
     rollouts = Rollouts(protocol, states, execute)
     tasks = side_by_side(spec) if selection.tasks is None else tuple(selection.tasks)
     seen = max(job.first + job.attempts for job in first.demonstrations)
-    of_whom = first.demonstrations[0].protocol
-    spec.check_episodes(of_whom, seen + states)
-    chosen = range(spec.num_tasks) if selection.tasks is None else selection.tasks
-    unseen = demonstrations(spec, list(chosen), seen, states, of_whom)
+    unseen = selection.further(spec, seen, states)
     chunks = (first.demonstrations, first.horizon, first.stride)
 
     def replays(tokenizer: TrainedTokenizer | None, prefix: int | None, *, arm_only: bool = False) -> list[Job]:
@@ -179,13 +187,15 @@ def _plan(
             name,
             job,
             CodeDistortion(job),
-            closed=[replays(job, prefix) for prefix in prefixes],
-            arm_only=[replays(job, prefix, arm_only=True) for prefix in prefixes],
+            closed=[[] if recorded else replays(job, prefix) for prefix in prefixes],
+            arm_only=[[] if recorded else replays(job, prefix, arm_only=True) for prefix in prefixes],
             open=[open_loop(job, prefix) for prefix in prefixes],
         )
 
-    noises = [noise("white noise", None), *(noise(f"noise like {name}", job) for name, job in codes.items())]
     made = [code(name, job) for name, job in codes.items()]
+    if recorded:  # nobody knows what people would have done elsewhere
+        return Plan(rollouts, [], open_loop(None, None), made, [])
+    noises = [noise("white noise", None), *(noise(f"noise like {name}", job) for name, job in codes.items())]
     return Plan(rollouts, replays(None, None), open_loop(None, None), made, noises)
 
 
@@ -193,7 +203,7 @@ def _command(
     selection: Selection, names: Sequence[str], chunking: Chunking, judged: tuple[str, int, int | None]
 ) -> str:
     protocol, states, execute = judged
-    words = ["--protocol", protocol, "--rollouts", str(states)]
+    words = [*([] if selection.recorded else ["--protocol", protocol]), "--rollouts", str(states)]
     typed = (("--execute", execute), ("--horizon", chunking.horizon), ("--stride", chunking.stride))
     words += [word for name, value in typed if value is not None for word in (name, str(value))]
     words += [word for name in names for word in ("--tokenizer", name)]

@@ -85,9 +85,8 @@ def told(plan: Plan, store: Store, spec: SuiteSpec) -> dict[str, Any]:
     """
     seen = _Seen(store)
     expert, plain = seen.rows(plan.expert), seen.rows(plan.plain)
-    rows: list[dict[str, Any]] = [
-        {"group": "expert", "name": "expert", "closed_loop": _rate(expert), "open_loop": _rate(plain)}
-    ]
+    who = "expert" if plan.expert else "as recorded"
+    rows: list[dict[str, Any]] = [{"group": who, "name": who, "closed_loop": _rate(expert), "open_loop": _rate(plain)}]
     curves: list[dict[str, Any]] = []
     for code in plan.codes:
         moved = seen.summary(code.distortion, "prefixes", len(code.closed))
@@ -96,6 +95,8 @@ def told(plan: Plan, store: Store, spec: SuiteSpec) -> dict[str, Any]:
         for name, found, closed, loose in zip(names, moved, code.closed, code.open, strict=True):
             replayed = _beside(expert, seen.rows(closed), "closed_loop") | _open(plain, seen.rows(loose))
             rows.append({"group": code.name, "name": name, **found, **replayed})
+        if not plan.expert:
+            continue
         errors = f"errors of {code.name}"
         for name, found, arm in zip(names, moved, arms, strict=True):
             only = {**found, "gripper": 0.0} if found else {}
@@ -119,8 +120,8 @@ class _Seen:
         self.store = store
 
     def rows(self, jobs: Sequence[Job]) -> pl.DataFrame | None:
-        """Episodes of all tasks, in one order everywhere."""
-        if not all(map(self.store.has, jobs)):
+        """Episodes of all tasks, in one order everywhere; None also where nobody can be asked."""
+        if not jobs or not all(map(self.store.has, jobs)):
             return None
         tables = [pl.read_parquet(self.store.folder(job) / EPISODES) for job in jobs]
         return pl.concat([table.with_columns(piece=pl.lit(n)) for n, table in enumerate(tables)])

@@ -47,9 +47,12 @@ NOTES = (
         "Open",
         "loop: the executed actions of demonstrations that nothing was fitted on, chunk by chunk through the code, "
         "from where each began; nobody looks, so errors add up. Success in % of those demonstrations that succeed "
-        "again without a code (plain, in the expert's line); the difference is over all of them, pair by pair. It "
-        "understates what a code allows to a policy that looks. Codes are fitted on what the scripted expert meant to "
-        "do, and what it executes trembles.",
+        "again without a code (plain, in the first line); the difference is over all of them, pair by pair. It "
+        "understates what a code allows to a policy that looks.",
+    ),
+    (
+        "Fitted",
+        "on what the scripted expert meant to do, while what it executes trembles.",
     ),
     (
         "Noise",
@@ -64,6 +67,8 @@ NOTES = (
         "sizes that were replayed it is interpolated over the logarithm, which the interval does not know.",
     ),
 )
+OF_RECORDINGS = ("mm, scaled, gripper", "Open")
+"""The notes that are about people's demonstrations too."""
 
 
 def sheet(data: Mapping[str, Any], command: str) -> Sheet:
@@ -89,6 +94,13 @@ def _lead(data: Mapping[str, Any]) -> str:
     of_each = f"{'each of ' if tasks > 1 else ''}{counted(tasks, 'task')}"
     within = data["suite"].get("tolerance_mm")
     success = "" if within is None else f" Success is an error of at most {within:g} mm."
+    if data["recorded"]:
+        return (
+            f"What people did, chunk by chunk of {data['horizon']} actions through codes, from where each of "
+            f"{counted(data['rollouts'], 'demonstration')} of {of_each} began. Nobody looks where the arm is, "
+            "and nobody knows what people would have done elsewhere, so there is no closed loop: read a code beside "
+            "the demonstrations as they were recorded, of which not all need succeed again in this simulator."
+        )
     return (
         f"The expert's chunks of {data['horizon']} actions, of which {data['execute']} are executed before it looks "
         f"again, distorted by codes and by noise, from the same {data['rollouts']} initial states "
@@ -99,7 +111,8 @@ def _lead(data: Mapping[str, Any]) -> str:
 
 def _notes(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     said = _undetermined(data)
-    return [*NOTES, *([("Not determined or left out", "; ".join(said) + ".")] if said else [])]
+    notes = [note for note in NOTES if note[0] in OF_RECORDINGS] if data["recorded"] else NOTES
+    return [*notes, *([("Not determined or left out", "; ".join(said) + ".")] if said else [])]
 
 
 def in_short(rows: Sequence[Row]) -> tuple[Line, ...]:

@@ -148,6 +148,15 @@ class Suite(ABC):
         Raises ValueError for an unknown task or protocol, or an index that a fixed protocol does not have.
         """
 
+    def recorded_states(
+        self, task: int, scenes: Float[np.ndarray, "E scene"], states: Float[np.ndarray, "E numbers"]
+    ) -> States:
+        """Initial states as people's files have them: scenes, and the simulator's own numbers.
+
+        Raises ValueError unless the suite can read such files.
+        """
+        raise ValueError(f"task {task} begins from protocols only, and not from recorded scenes")
+
     @abstractmethod
     def simulators(self, task: int, num: int) -> Simulators: ...
 

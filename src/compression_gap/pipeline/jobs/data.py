@@ -20,7 +20,7 @@ from compression_gap.data.rows import Rows
 from compression_gap.data.windows import window_frames
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.store import Store, write_json
-from compression_gap.suites.base import Suite, SuiteSpec
+from compression_gap.suites.base import States, Suite, SuiteSpec, state_hashes
 
 EPISODES, SUMMARY = "episodes.parquet", "summary.json"
 PIECES = "pieces"  # folder of what an unfinished job has finished
@@ -65,6 +65,18 @@ class Demonstrations(Job, kind="demonstrations", version=1):
     ) -> UInt8[np.ndarray, "N height width 3"]:
         """Pictures of some of the frames."""
         return suite.draw(self.task, demos.scene[frames], camera)
+
+    @property
+    def numbered_as(self) -> str:
+        """The protocol under whose name their episodes are numbered."""
+        return self.protocol
+
+    def beginnings(self, store: Store, suite: Suite, demos: Demos) -> States:
+        """Where each began. Raises ValueError if the suite begins elsewhere by now."""
+        states = suite.initial_states(self.task, self.protocol, demos.episodes["index"].to_list())
+        if state_hashes(states) != demos.episodes["initial_state"].to_list():
+            raise ValueError(f"the suite no longer begins {self.title} where they began, so they cannot be replayed")
+        return states
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import polars as pl
 import torch
 from jaxtyping import Float
 from safetensors.torch import load_file
@@ -18,11 +17,11 @@ from compression_gap.measures.noise import ChunkScale, coloured, executed_distor
 from compression_gap.measures.open_loop import OpenLoopDriver
 from compression_gap.measures.replay import NoisyReplayDriver
 from compression_gap.pipeline.job import Context, Cost, Job
-from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, read_demos, spread, suite_of
+from compression_gap.pipeline.jobs.data import SUMMARY, Demonstrations, read_demos, spread, suite_of
 from compression_gap.pipeline.jobs.judging import judge, tasks_of
 from compression_gap.pipeline.jobs.tokenizer import TrainedTokenizer
 from compression_gap.pipeline.jobs.tokenizer_quality import cuts
-from compression_gap.rollout import Rollouts
+from compression_gap.rollout import Beginnings, Rollouts
 from compression_gap.seeds import seed_of
 from compression_gap.store import Store, write_json
 from compression_gap.suites.base import Legend, SuiteSpec
@@ -171,12 +170,9 @@ class OpenLoop(Job, kind="open_loop", version=1):
         suite = job.suite.build()
         tokenizer = self.tokenizer.load(context.store) if self.tokenizer else None
         driver = OpenLoopDriver(demos, suite.legend, self.horizon, tokenizer, self.prefix)
-        indices = demos.episodes["index"].to_list()
-        rollouts = Rollouts(job.protocol, len(indices), self.execute)
-        judge(driver, suite, job.suite, rollouts, job.task, context, indices)
-        began = pl.read_parquet(context.folder / EPISODES)["initial_state"]
-        if not began.equals(demos.episodes["initial_state"]):
-            raise ValueError(f"the suite no longer begins {job.title} where they began, so they cannot be replayed")
+        beginnings = Beginnings(demos.episodes["index"].to_list(), job.beginnings(context.store, suite, demos))
+        rollouts = Rollouts(job.numbered_as, demos.episodes.height, self.execute)
+        judge(driver, suite, job.suite, rollouts, job.task, context, beginnings)
 
 
 def _chunks(

@@ -19,7 +19,7 @@ from compression_gap.pipeline.jobs.data import (
 )
 from compression_gap.pipeline.jobs.tokenizer import TrainedTokenizer
 from compression_gap.policies.base import Decoding
-from compression_gap.rollout import AgentDriver, Driver, Rollouts, roll_out
+from compression_gap.rollout import AgentDriver, Beginnings, Driver, Rollouts, roll_out
 from compression_gap.suites.base import Suite, SuiteSpec
 from compression_gap.training import WEIGHTS
 
@@ -153,10 +153,10 @@ def judge(
     rollouts: Rollouts,
     task: int | None,
     context: Context,
-    indices: Sequence[int] | None = None,
+    beginnings: Beginnings | None = None,
 ) -> None:
     """Rolls out and writes the rows; a killed run goes on with the batch of episodes in which it was killed."""
     pieces, tasks = context.folder / PIECES, tasks_of(spec, task)
-    rows = roll_out(driver, suite, rollouts, tasks, spec.batch, context.report, pieces, indices=indices)
+    rows = roll_out(driver, suite, rollouts, tasks, spec.batch, context.report, pieces, beginnings=beginnings)
     rows.write_parquet(context.folder / EPISODES)
     shutil.rmtree(pieces)

@@ -17,17 +17,19 @@ from compression_gap.pipeline.jobs.data import SUMMARY, Demonstrations, array_on
 from compression_gap.pipeline.provenance import provenance
 from compression_gap.seeds import episode_number
 from compression_gap.store import Store, write_json
-from compression_gap.suites.base import Suite, state_hashes
+from compression_gap.suites.base import States, Suite, state_hashes
 from compression_gap.suites.libero.recordings import Frames, frames_of, replay
 from compression_gap.suites.libero.suite import Libero, LiberoSuite, average_down
 from compression_gap.training import Report
 
 HDF5 = "demonstrations.hdf5"
+BEGAN = "began.npy"
 
 
 @dataclass(frozen=True)
-class Recording(Job, kind="recording", version=2):
-    """A file's demonstrations of one task: `Demos`, and one .npy of pictures a camera, in the file's size.
+class Recording(Job, kind="recording", version=3):
+    """A file's demonstrations of one task: `Demos`, the simulator's state where each began, and one .npy of pictures a
+    camera, in the file's size.
 
     Only `import_recording` can finish it, because where the file is belongs to no description.
     """
@@ -65,6 +67,7 @@ def import_recording(job: Recording, file: LiberoFile, spec: Libero, store: Stor
         try:
             lengths = [len(actions) for _, actions in found]
             _demos(found, job.task).save(folder)
+            np.save(folder / BEGAN, np.stack([frames.began for frames, _ in found]))
             for camera in PICTURES:
                 shape = (sum(lengths), *file.picture_shape(camera))
                 out = array_on_disk(folder / f"{camera}.npy", np.uint8, shape)
@@ -132,6 +135,14 @@ class RecordedDemonstrations(Demonstrations, kind="recorded_demonstrations", ver
             )
         offset = Demos.load(folder).episodes["start"][self.first]
         return np.stack([average_down(pictures[offset + frame], size) for frame in frames])
+
+    @property
+    def numbered_as(self) -> str:
+        return self.recording.task
+
+    def beginnings(self, store: Store, suite: Suite, demos: Demos) -> States:
+        began = np.load(store.folder(self.recording) / BEGAN)[self.first : self.first + self.attempts]
+        return suite.recorded_states(self.task, demos.scene[demos.episodes["start"].to_numpy()], began)
 
 
 @dataclass(frozen=True)

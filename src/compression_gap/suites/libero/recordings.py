@@ -21,6 +21,8 @@ class Frames:
     proprioception: Float[np.ndarray, "T 9"]
     state: Float[np.ndarray, "T S"]
     scene: Float[np.ndarray, "T scene"]
+    began: Float[np.ndarray, " numbers"]
+    """The state before the first of these actions (`World.flat_state`)."""
     lag: int
     """1 where the file observed after the action of the same row, as LIBERO's script does, so that its first action is
     left away here; 0 where before."""
@@ -56,6 +58,7 @@ def frames_of(
         proprioception=observed[: len(observed) - lag].astype(np.float32),
         state=np.stack(truths[lag:]).astype(np.float32),
         scene=scenes[lag:],
+        began=states[lag],
         lag=lag,
     )
 

@@ -156,6 +156,12 @@ class LiberoSuite(Suite):
             snapshots.append(world.start(number, fixed[number], self.spec.settle_steps))
         return {"snapshot": np.stack(snapshots)}
 
+    def recorded_states(
+        self, task: int, scenes: Float[np.ndarray, "E scene"], states: Float[np.ndarray, "E numbers"]
+    ) -> States:
+        world = self.world(task)
+        return {"snapshot": np.stack([world.recorded_start(*row) for row in zip(scenes, states, strict=True)])}
+
     def simulators(self, task: int, num: int) -> LiberoSimulators:
         return LiberoSimulators(self, task, num)
 

@@ -93,12 +93,23 @@ class World:
             else:
                 raise RuntimeError(f"LIBERO found no free places for the objects of {self._bddl_file} (seed {seed})")
         if state is not None:
-            self._sim.set_state_from_flattened(state)
-            self._data.qacc_warmstart[:] = 0.0
+            self._set(state)
         snapshot = self._remember()
         for _ in range(settle_steps):
             snapshot = self.step(snapshot, STAND_STILL)
         return snapshot
+
+    def recorded_start(self, scene: Float[np.ndarray, " scene"], state: Float[np.ndarray, " numbers"]) -> Snapshot:
+        """An episode start as a file has it: a recorded scene, and the state (`flat_state`) that belongs to it."""
+        self.start(0, None, 0)
+        self._place_fixtures(scene[self._model.nq :])
+        self._set(state)
+        return self._remember()
+
+    def _set(self, state: Float[np.ndarray, " numbers"]) -> None:
+        """Time, positions and velocities as `flat_state` has them, with nothing left of what was before."""
+        self._sim.set_state_from_flattened(state)
+        self._data.qacc_warmstart[:] = 0.0
 
     def step(self, snapshot: Snapshot, action: Float[np.ndarray, " 7"]) -> Snapshot:
         """The snapshot after one control step (1/20 s, 25 physics steps)."""
