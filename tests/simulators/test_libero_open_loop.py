@@ -13,7 +13,7 @@ from compression_gap.cli import main
 from compression_gap.data.demos import Demos
 from compression_gap.measures.open_loop import OpenLoopDriver
 from compression_gap.pipeline.jobs import EPISODES, Demonstrations, OpenLoop
-from compression_gap.rollout import Rollouts, roll_out
+from compression_gap.rollout import Beginnings, Rollouts, roll_out
 from compression_gap.shapes import ChunkShape
 from compression_gap.store import Store
 from compression_gap.suites.libero.suite import Libero
@@ -39,7 +39,8 @@ def test_a_demonstration_succeeds_again_without_a_code_and_not_through_a_coarse_
     coarse.fit(torch.from_numpy(np.array(demos.executed))[:, None].expand(-1, 16, -1))
     driver = OpenLoopDriver(demos, suite.legend, 16, coarse)
     once = Rollouts("demonstrations", 1, execute=16)
-    coded = roll_out(driver, suite, once, (0,), 1, lambda fraction, text: None, indices=[5])
+    began = Beginnings([5], suite.initial_states(0, "demonstrations", [5]))
+    coded = roll_out(driver, suite, once, (0,), 1, lambda fraction, text: None, beginnings=began)
     assert coded["initial_state"].equals(rows["initial_state"])
     assert coded["success"].to_list() == [False]
 

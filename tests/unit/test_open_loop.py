@@ -15,7 +15,7 @@ from compression_gap.measures.open_loop import OpenLoopDriver
 from compression_gap.measures.replay import ReplayDriver, through_code
 from compression_gap.pipeline.jobs import EPISODES, OpenLoop, Replay, TrainedTokenizer
 from compression_gap.pipeline.plan import demonstrations
-from compression_gap.rollout import Rollouts, roll_out
+from compression_gap.rollout import Beginnings, Rollouts, roll_out
 from compression_gap.shapes import ChunkShape
 from compression_gap.store import Store
 from compression_gap.suites.tabletop.suite import Tabletop
@@ -42,7 +42,8 @@ def replay(
     indices = demos.episodes["index"].to_list()
     driver = OpenLoopDriver(demos, SUITE.legend, horizon, tokenizer, prefix)
     rollouts = Rollouts("demonstrations", len(indices), execute)
-    return roll_out(driver, SUITE, rollouts, (1,), 4, lambda fraction, text: None, indices=indices)
+    began = Beginnings(indices, SUITE.initial_states(1, "demonstrations", indices))
+    return roll_out(driver, SUITE, rollouts, (1,), 4, lambda fraction, text: None, beginnings=began)
 
 
 @pytest.mark.parametrize(("horizon", "execute"), [(8, 8), (16, 5)])
