@@ -1,0 +1,54 @@
+"""How well OAT reads chunks back, with every further token:
+
+    OMP_NUM_THREADS=1 python benchmarks/oat.py tabletop [store]
+    OMP_NUM_THREADS=1 python benchmarks/oat.py libero_10 [store]
+
+Chunks of 32 actions of 7 values through 8 tokens of [8, 5, 5, 5], by the small size, trained on every prefix. Errors
+are mean squares of actions scaled to [-1, 1], on every tenth demonstration, which nothing was fitted on. Expected: at
+most .003 from all 8 tokens, and less with every further one.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from compression_gap.commands.answer import finish
+from compression_gap.commands.data import suite_named
+from compression_gap.pipeline.jobs import TrainedTokenizer
+from compression_gap.pipeline.jobs.data import read_demos
+from compression_gap.pipeline.plan import demonstrations
+from compression_gap.store import Store, default_root
+from compression_gap.tokenizers.base import Tokens
+from compression_gap.tokenizers.oat import Oat
+from compression_gap.training import Training
+
+HORIZON = 32
+OAT = Oat.small().replace(prefixes="all")
+TRAINING = Training(16_000, batch=128, learning_rate=4e-3, schedule="cosine")
+ATTEMPTS, TASKS, STRIDE = {"tabletop": 300, "libero_10": 150}, {"tabletop": (0, 1, 2), "libero_10": (2, 4, 6, 8)}, 2
+
+
+def main(name: str, store: Store) -> None:
+    suite = suite_named(name)
+    demos = tuple(job for task in TASKS[name] for job in demonstrations(*_alone(suite, task), 0, ATTEMPTS[name]))
+    job = TrainedTokenizer(OAT, demos, HORIZON, STRIDE, TRAINING, seed=0)
+    if finish([job], store, 1, "cpu", quiet=False).failed:
+        raise SystemExit("it could not be trained")
+    tokenizer = job.load(store)
+    held = torch.from_numpy(job.chunks(read_demos(store, demos), held_out=True))
+    ids = tokenizer.encode(held).ids
+    print(f"{name}: {len(held):,} held-out chunks of {HORIZON} actions, {OAT}, {TRAINING.steps:,} steps")
+    for length in range(1, tokenizer.max_tokens + 1):
+        told = tokenizer.decode(Tokens(ids, torch.full((len(ids),), length)))
+        error = (tokenizer.scaling(told.chunk) - tokenizer.scaling(held)).square().mean().item()
+        print(f"{length} tokens: {error:.5f}", flush=True)
+
+
+def _alone(suite, task):
+    spec, number = suite.alone(task)
+    return spec, [number]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Store(Path(sys.argv[2]) if len(sys.argv) > 2 else default_root()))
