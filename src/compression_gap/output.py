@@ -24,7 +24,7 @@ def shown(answer: Answer) -> str:
 
 def said(text: str) -> bool:
     """Writes a text, and what is still waiting, to the standard output; whether that went well."""
-    if not isinstance(sys.stdout, io.TextIOBase):  # it was closed from the beginning
+    if sys.stdout is None:  # it was closed from the beginning
         return True
     try:
         if isinstance(sys.stdout, io.TextIOWrapper):

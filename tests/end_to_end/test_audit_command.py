@@ -19,6 +19,7 @@ from compression_gap import plugins
 from compression_gap.cli import main
 from compression_gap.commands import Answer, Asked, Selection, Source, audit
 from compression_gap.commands.audit_plan import BUDGETS
+from compression_gap.measures import room
 from compression_gap.measures.contrastive import Contrast
 from compression_gap.measures.encoder_probe import Probing
 from compression_gap.measures.token_probe import TokenProbing
@@ -305,6 +306,17 @@ def test_a_tokenizer_that_crashes_is_told_in_its_place(tmp_path: Path, monkeypat
     assert [row["code"] for row in found.data["verdicts"]] == ["moody", CODES[0], "no code"]
     assert "broken: ZeroDivisionError: nothing fits" in told(found)
     assert any("moody" in line and "could not be written or read" in line for line in told(found))
+
+
+def test_a_vocabulary_that_memory_cannot_hold_is_told_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(room, "memory", lambda: 1e8)
+    path = write_arrays(tmp_path / "own.npz", arrays(60))
+    found = answer(tmp_path / "store", path, names=("binning:bins=60000", CODES[0]))
+    assert found.failed
+    assert "the vocabulary of 60,000 ids is too large" in found.data["codes"][0]["failed"]
+    assert found.data["codes"][0]["error"]["value"] < 1e-4
+    assert [row["code"] for row in found.data["verdicts"]] == [CODES[0], "no code"]
+    assert any("the vocabulary of 60,000 ids is too large" in line for line in told(found))
 
 
 @pytest.mark.parametrize("scheme", [1, DARK])

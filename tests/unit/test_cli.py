@@ -116,6 +116,10 @@ def test_a_store_that_cannot_be_written_is_named_with_the_cure(
         ("oat:head_width=0", "Oat.head_width: expected at least 1, got 0"),
         ("oat:width=-32", "Oat.width: expected a multiple of head_width 32, got -32"),
         ("oat:encoder_layers=2,levels=(8,-5)", "FSQ needs at least 2 levels in every dimension, got (8, -5)"),
+        (
+            "oat:levels=(1000,1000,1000,1000,1000,1000,1000)",
+            "as the product of its levels: at most 2^62, got (10",
+        ),
         ("rvq:codes=1000000000000000", "rvq:codes=1000000000000000: it cannot be built with these settings (Runtime"),
         ("quest:width=0", "Quest.width: expected a multiple of head_width 32, got 0"),
         ("fast:scale=0", "Fast.scale: expected more than 0"),

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from compression_gap.measures import room
+from compression_gap.measures.token_probe import Codes, TokenProbing, probe_tokens
 from compression_gap.testing.pipelines import Pipeline, ResidualCode, World
 from compression_gap.testing.upgrades import codes_of
 from compression_gap.verdict import head_learning, heads
@@ -68,6 +70,29 @@ def test_the_same_again_is_the_same_to_the_last_bit(coded: Executed, tmp_path: P
     again = run(tmp_path)
     np.testing.assert_array_equal(again.errors, coded.errors)
     np.testing.assert_array_equal(again.bits, coded.bits)
+
+
+def test_a_vocabulary_that_memory_cannot_hold_is_refused_before_anything_is_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(room, "memory", lambda: 1e3)
+    message = f"the vocabulary of {EASY.values} ids is too large: scores of codes of 1 token need at least"
+    with pytest.raises(ValueError, match=message) as error:
+        run(tmp_path)
+    assert str(error.value).endswith("choose fewer ids (bins, levels or codes) or a smaller --horizon")
+    assert not list(tmp_path.rglob("*.safetensors"))
+    codes = Codes(torch.zeros(70, 2, dtype=torch.long), torch.arange(70), 100_000, None)
+    with pytest.raises(ValueError, match="the vocabulary of 100,000 ids is too large: scores of codes of 2 tokens"):
+        probe_tokens(codes, None, TokenProbing(steps=1), tmp_path, quiet)
+
+
+def test_a_container_has_no_more_memory_than_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(room, "LIMIT", tmp_path / "none")
+    whole = room.memory()
+    for told, expected in (("max", whole), ("1000", 1000.0), (str(10**18), whole)):
+        (tmp_path / "limit").write_text(told + "\n")
+        monkeypatch.setattr(room, "LIMIT", tmp_path / "limit")
+        assert room.memory() == expected
 
 
 def test_what_was_trained_is_not_trained_again(coded: Executed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from compression_gap.data.collect import collect
 from compression_gap.data.demos import Demos
@@ -23,7 +24,7 @@ from compression_gap.pipeline.jobs import Demonstrations, Drawings, Replay
 from compression_gap.pipeline.jobs.data import PIECES
 from compression_gap.pipeline.progress import Progress
 from compression_gap.pipeline.run import Outcome, run
-from compression_gap.pipeline.worker import run_here
+from compression_gap.pipeline.worker import describe, run_here
 from compression_gap.rollout import Rollouts
 from compression_gap.store import Store
 from compression_gap.suites.tabletop.suite import Tabletop, TabletopSuite
@@ -252,3 +253,12 @@ def test_joined_demonstrations_have_the_task_ids_of_the_suite_that_unites_them()
     joined = Demos.join([part.of_task(number) for number, part in enumerate(parts)])
     assert joined.episodes["task"].to_list() == [0, 0, 1, 1]
     np.testing.assert_array_equal(joined.label[: len(parts[0].label)], parts[0].label)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA"), RuntimeError("alloc: can't allocate memory: 9 bytes\nat")]
+)
+def test_memory_that_ran_out_is_said_in_one_line_with_the_cure(error: BaseException, tmp_path: Path):
+    said = describe(error, Store(tmp_path))
+    assert said.startswith("memory ran out: run the same command with fewer --workers, or choose smaller parts (")
+    assert "\n" not in said

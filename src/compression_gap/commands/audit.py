@@ -179,7 +179,7 @@ def _code(
     """What was measured of a tokenizer, or why it was not."""
     spec = config.to_json(plan.spec)
     errors = {job.digest: error for job, error in outcome.failed.items()}
-    reasons = [errors[job.digest] for job in with_needs([plan.code]) if job.digest in errors]
+    reasons = [errors[job.digest] for job in with_needs(plan.jobs) if job.digest in errors]
     if not store.has(plan.code):
         return CodeRow(plan.name, spec, failed=reasons[0] if reasons else "not measured")
     told = _summary(store, plan.code)
@@ -196,7 +196,7 @@ def _code(
     return CodeRow(
         name=plan.name,
         spec=spec,
-        failed=None if told.get("error") else told["failure"],
+        failed=told["failure"] if not told.get("error") else reasons[0] if reasons else None,
         nominal=quantity(told["nominal"]),
         code=code,
         certified=quantity(told["certified"]),

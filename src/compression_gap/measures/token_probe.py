@@ -21,6 +21,7 @@ from torch.nn import functional
 from compression_gap.data.split import EVERY, TEST, TRAIN, VALIDATION, Split
 from compression_gap.measures.code_lengths import CodeLengths
 from compression_gap.measures.early_stopping import train_and_stop
+from compression_gap.measures.room import check_room
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import Loss
 from compression_gap.training import Report, Training
@@ -227,7 +228,7 @@ def probe_tokens(
     `features` None: the probe knows nothing but the earlier tokens. They are standardised on training demonstrations;
     give wide features as a linear readout, which is the same for all encoders. What is trained is kept in `folder`, so
     that a killed call goes on from there. Those who choose between features look at those of the VALIDATION `part`.
-    Raises ValueError if features do not match the codes or are not finite.
+    Raises ValueError if features do not match the codes or are not finite, or memory cannot hold the codes' scores.
     """
     if features is None:
         features = torch.zeros(len(codes.ids), 1, device=codes.ids.device)
@@ -235,6 +236,9 @@ def probe_tokens(
         raise ValueError(f"features: expected {len(codes.ids)} rows, one a code; got {len(features)}")
     if not torch.isfinite(features).all():
         raise ValueError(f"features: expected finite numbers, got {int((~torch.isfinite(features)).sum())} others")
+    tokens = codes.ids.shape[1]
+    at_once = max(probing.batch, min(ROWS, len(codes.rows(part))))
+    check_room(codes.vocab_size, tokens, at_once * tokens * max(codes.levels), codes.ids.device)
     rows = codes.rows(TRAIN)
     spread, mean = torch.std_mean(features[rows].double(), dim=0, correction=0)
     scaled = ((features.double() - mean) / spread.clamp(min=1e-6)).where(spread > 1e-6, 0.0).float()

@@ -21,6 +21,7 @@ from compression_gap.store import Store
 from compression_gap.training import Report
 
 FULL_MB = 1.0
+NO_MEMORY = "can't allocate memory"  # as torch says it of the CPU
 
 
 class Worker:
@@ -98,7 +99,7 @@ def execute(job: Job, store: Store, device: str, messages: Connection) -> None:
     try:
         run_here(job, store, device, report)
     except BaseException as error:
-        short = _describe(error, store)
+        short = describe(error, store)
         with contextlib.suppress(OSError):  # a full disk must not hide why the job failed
             store.fail(job, short, traceback.format_exc())
     with contextlib.suppress(BrokenPipeError):
@@ -121,7 +122,7 @@ def run_here(job: Job, store: Store, device: str, report: Report) -> None:
         store.finish(job, provenance(device=device, seconds=time.monotonic() - started, peak_memory_mb=peak))
 
 
-def _describe(error: BaseException, store: Store) -> str:
+def describe(error: BaseException, store: Store) -> str:
     """One line for people. Libraries have many names for a full disk, so the disk itself is asked too."""
     full = isinstance(error, OSError) and error.errno == errno.ENOSPC
     if full or free_megabytes(store) < FULL_MB:
@@ -129,6 +130,9 @@ def _describe(error: BaseException, store: Store) -> str:
             f"the disk is full ({store.root}): free some space or choose another --store, then run the same command "
             f"again ({type(error).__name__}: {error})"
         )
+    if isinstance(error, MemoryError | torch.OutOfMemoryError) or NO_MEMORY in str(error):
+        told = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return f"memory ran out: run the same command with fewer --workers, or choose smaller parts ({told})"
     return f"{type(error).__name__}: {error}"
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 # The bound reaches this much past the outermost levels: without it tanh never gets there and they stay unused.
 MARGIN = 1e-3
+MOST_CODES = 2**62  # that whole numbers of 64 bits can count
 
 
 class Fsq(nn.Module):
@@ -36,6 +37,8 @@ class Fsq(nn.Module):
             raise ValueError(f"FSQ needs at least 2 levels in every dimension, got {tuple(levels)}")
         self.levels = tuple(levels)
         self.codes = math.prod(levels)
+        if self.codes > MOST_CODES:
+            raise ValueError(f"FSQ's ids are as many as the product of its levels: at most 2^62, got {tuple(levels)}")
         size = torch.tensor(levels)
         reach = (size - 1) * (1 + MARGIN) / 2
         two = size == 2

@@ -18,9 +18,11 @@ from torch import Tensor
 
 from compression_gap.data.split import EVERY, TEST, TRAIN, VALIDATION, Split
 from compression_gap.measures.ridge import fit_ridge
+from compression_gap.measures.room import check_room
 from compression_gap.measures.token_probe import in_digits
 from compression_gap.training import Report, save_tensors
 from compression_gap.verdict.head_learning import (
+    ROWS,
     Code,
     HeadTraining,
     Lessons,
@@ -71,7 +73,8 @@ def retrain_heads(
     `chunks` are scaled as the policy's own; `code` None: the head is a regression. Demonstrations are divided `task` by
     task, if there are several, as for the probes. What is trained is kept in `folder`,
     so that a killed call goes on from there; a call that was finished returns what is there. Raises ValueError if rows
-    do not match, numbers are not finite, or there are too few demonstrations to split.
+    do not match, numbers are not finite, there are too few demonstrations to split, or memory cannot hold the scores of
+    codes.
     """
     split = Split(demonstration, task)
     _check(features, chunks, code, split)
@@ -83,19 +86,24 @@ def retrain_heads(
         way = WAYS[int(kept["way"])]
         return Executed(training.fractions, kept["errors"].numpy(), bits, *tested, way)
     folder.mkdir(parents=True, exist_ok=True)
+    replicas = [(fraction, seed) for fraction in training.fractions for seed in training.seeds]
+    watched = evenly(split.rows(VALIDATION), training.judged)
+    if code is not None:
+        at_once = max(training.batch, min(ROWS, max(len(rows), len(watched))))
+        tokens = code.ids.shape[1]
+        scores = len(replicas) * at_once * tokens * len(code.levels) * max(code.levels)
+        check_room(code.vocab_size, tokens, scores, code.ids.device)
     target = chunks.flatten(1) if code is None else in_digits(code.ids, code.levels).flatten(1)
     inputs = _inputs(features, chunks.flatten(1), split)
     way = WAYS[0]
     if features.shape[1] > NARROW:
         way = _better(inputs, target, code, split, training, folder / "trial", _part_of(report, 0.0, 0.3))
         report = _part_of(report, 0.3, 1.0)
-    replicas = [(fraction, seed) for fraction in training.fractions for seed in training.seeds]
     own = tuple(split.rows(TRAIN, fraction) for fraction, _ in replicas)
     data = Lessons(inputs[way], target, own, tuple(seed for _, seed in replicas))
     heads, moments = trained(data, code, split, training, folder, report)
     shape = (len(training.fractions), len(training.seeds), len(rows))
     mean = chunks[split.rows(TRAIN)].mean(dim=0).flatten()
-    watched = evenly(split.rows(VALIDATION), training.judged)
 
     def errors_on(some: Tensor) -> Tensor:
         return errors_of_rows(heads.model, inputs[way][some], chunks[some], code, mean)
