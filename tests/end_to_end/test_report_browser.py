@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,22 @@ def test_everything_can_be_read_and_a_phone_need_not_scroll_sideways(
     content: Callable[[], ReportContent], scheme: int, tmp_path: Path
 ) -> None:
     look_legible(render(content()), tmp_path, scheme)
+
+
+LETTERS = """<script>
+for (const key of ["gap", "tolerances"]) {
+  const drawn = document.querySelector(`#${key} .panel svg`);
+  console.log(`letters ${(drawn.getBoundingClientRect().width / drawn.viewBox.baseVal.width).toFixed(3)}`);
+}
+</script>"""
+
+
+def test_a_lone_panel_has_letters_of_the_size_of_others(tmp_path: Path) -> None:
+    content = example()
+    page = render(replace(content, interactions=content.interactions[:1])).replace("</body>", LETTERS + "</body>")
+    said = " ".join(look(page, tmp_path).console)
+    lone, one_of_several = map(float, re.findall(r"letters ([\d.]+)", said))
+    assert lone == one_of_several
 
 
 def test_the_check_hears_an_error(tmp_path: Path) -> None:
