@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -21,7 +22,7 @@ from compression_gap.rollout import AgentDriver, Rollouts, roll_out
 from compression_gap.suites.base import state_hashes
 from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, load_tasks
 from compression_gap.suites.libero.suite import Libero, LiberoSimulators, LiberoSuite
-from compression_gap.suites.libero.world import CAMERAS
+from compression_gap.suites.libero.world import CAMERAS, World
 
 PINNED = Path(__file__).parents[1] / "golden" / "libero.json"
 CURE = """If the change is intended: raise `version` of Libero in suites/libero/suite.py, then write new numbers with:
@@ -267,6 +268,27 @@ def test_a_fresh_process_draws_as_a_simulation_does() -> None:
     for camera, picture in before.items():
         np.testing.assert_array_equal(suite.draw(0, scene, camera), picture)
     suite.world(0).close()
+
+
+def test_a_world_that_goes_takes_no_other_worlds_pictures_along() -> None:
+    """Graphics are freed by number in the current context: an old world's must not be the new one's."""
+    suite = Libero(suite="libero_10", tasks=(2,)).build()
+    place = load_tasks("libero_10")[2].bddl_file
+    old = World(place, rendering="fast", render_size=suite.spec.render_size)
+    new = World(place, rendering="fast", render_size=suite.spec.render_size)
+    old.picture("eye_in_hand")
+    before = {camera: new.picture(camera) for camera in CAMERAS}
+    old.close()
+    for camera, picture in before.items():
+        np.testing.assert_array_equal(new.picture(camera), picture)
+    np.testing.assert_array_equal(old.picture("eye_in_hand"), before["eye_in_hand"])  # in a context made anew
+    new.picture("eye_in_hand")  # whose context is the current one when the other is deleted
+    del old
+    gc.collect()
+    assert before["eye_in_hand"].std() > 10
+    for camera, picture in before.items():
+        np.testing.assert_array_equal(new.picture(camera), picture)
+    new.close()
 
 
 def test_pictures_are_upright_and_not_mirrored(stove: LiberoSuite) -> None:

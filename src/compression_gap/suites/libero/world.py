@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -207,9 +208,9 @@ class World:
         return renderer.render()
 
     def close(self) -> None:
-        """Frees the graphics context."""
+        """Frees the graphics context; a later picture makes a new one."""
         if self._renderer is not None:
-            self._renderer.close()
+            self._free()
             self._renderer = None
 
     def _new_renderer(self) -> Any:
@@ -221,6 +222,8 @@ class World:
             renderer = self._mujoco.Renderer(self._model, self._render_size, self._render_size)
         except self._mujoco.FatalError as error:
             raise _no_graphics(error) from error
+        self._free = weakref.finalize(self, _free, renderer)
+        self._free.atexit = False  # the process ends, and graphics may have ended already
         if self._rendering == "fast":
             renderer.scene.flags[flags.mjRND_SHADOW] = renderer.scene.flags[flags.mjRND_REFLECTION] = 0
             self._culling = Culling(self._model)  # now nothing out of sight throws a shadow or shows in a mirror
@@ -249,6 +252,13 @@ class World:
         return self._model.body(name).id
 
 
+def _free(renderer: Any) -> None:
+    """Frees a graphics context, whoever draws meanwhile: GL frees objects by their numbers in whichever context is
+    current, and another world's objects have the same numbers."""
+    renderer._gl_context.make_current()
+    renderer.close()
+
+
 _loaded: dict[tuple[Path, str, int], World] = {}
 
 
@@ -256,6 +266,8 @@ def load_world(bddl_file: Path, rendering: str, render_size: int) -> World:
     """The loaded task. A process keeps the last one only, because each takes 1-2 GB."""
     key = (bddl_file, rendering, render_size)
     if key not in _loaded:
+        for world in _loaded.values():
+            world.close()  # somebody may still hold it
         _loaded.clear()
         gc.collect()  # robosuite's objects point at each other
         _loaded[key] = World(bddl_file, rendering=rendering, render_size=render_size)
