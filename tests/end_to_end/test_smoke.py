@@ -106,7 +106,7 @@ def test_every_kind_of_job_has_run(finished: tuple[Path, dict[str, Any]]):
     elsewhere |= {"diffusion_rate", "tokenizer_quality", "modelability"}  # of `cgap tokenizers`
     elsewhere |= {"chunk_noise", "noise_distortion", "code_distortion", "noisy_replay", "open_loop"}  # `cgap tolerance`
     elsewhere |= {"file_dataset", "suite_dataset", "action_ledger", "audit_tokenizer", "code_audit"}  # of audits
-    elsewhere |= {"audit_denoisers", "arm_bits", "audit_head"}
+    elsewhere |= {"audit_denoisers", "arm_bits", "audit_head", "gripper_bits", "certified_bits"}
     ran = {folder.parent.name for folder in Store(finished[0]).folders()}
     assert ran == set(plugins.BUILT_IN["jobs"]) - elsewhere
 

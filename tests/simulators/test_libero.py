@@ -22,7 +22,7 @@ from compression_gap.rollout import AgentDriver, Rollouts, roll_out
 from compression_gap.suites.base import state_hashes
 from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, load_tasks
 from compression_gap.suites.libero.suite import Libero, LiberoSimulators, LiberoSuite
-from compression_gap.suites.libero.world import CAMERAS
+from compression_gap.suites.libero.world import CAMERAS, World
 
 PINNED = Path(__file__).parents[1] / "golden" / "libero.json"
 CURE = """If the change is intended: raise `version` of Libero in suites/libero/suite.py, then write new numbers with:
@@ -213,21 +213,6 @@ def test_fast_pictures_equal_what_is_drawn_at_once_with_everything_in_it(
     assert len({id(backdrop) for backdrop in seen}) == backdrops
 
 
-def test_a_world_that_is_left_alone_takes_nothing_from_the_next_ones_pictures() -> None:
-    pictures = []
-    for task in (2, 8):
-        world = Libero(tasks=(task,)).build().world(0)
-        world.start(10, None, 0)
-        pictures.append(world.picture("eye_in_hand"))
-    old = world
-    world = Libero(tasks=(2,)).build().world(0)
-    world.start(10, None, 0)
-    np.testing.assert_array_equal(world.picture("eye_in_hand"), pictures[0])
-    del old
-    gc.collect()
-    np.testing.assert_array_equal(world.picture("eye_in_hand"), pictures[0])
-
-
 def test_states_are_settled_and_depend_on_nothing_but_their_number(stove: LiberoSuite) -> None:
     first = stove.initial_states(0, "demonstrations", [2, 37])
     np.testing.assert_array_equal(first["snapshot"][0], first["snapshot"][1])
@@ -290,6 +275,27 @@ def test_a_fresh_process_draws_as_a_simulation_does() -> None:
     for camera, picture in before.items():
         np.testing.assert_array_equal(suite.draw(0, scene, camera), picture)
     suite.world(0).close()
+
+
+def test_a_world_that_goes_takes_no_other_worlds_pictures_along() -> None:
+    """Graphics are freed by number in the current context: an old world's must not be the new one's."""
+    suite = Libero(suite="libero_10", tasks=(2,)).build()
+    place = load_tasks("libero_10")[2].bddl_file
+    old = World(place, rendering="fast", render_size=suite.spec.render_size)
+    new = World(place, rendering="fast", render_size=suite.spec.render_size)
+    old.picture("eye_in_hand")
+    before = {camera: new.picture(camera) for camera in CAMERAS}
+    old.close()
+    for camera, picture in before.items():
+        np.testing.assert_array_equal(new.picture(camera), picture)
+    np.testing.assert_array_equal(old.picture("eye_in_hand"), before["eye_in_hand"])  # in a context made anew
+    new.picture("eye_in_hand")  # whose context is the current one when the other is deleted
+    del old
+    gc.collect()
+    assert before["eye_in_hand"].std() > 10
+    for camera, picture in before.items():
+        np.testing.assert_array_equal(new.picture(camera), picture)
+    new.close()
 
 
 def test_pictures_are_upright_and_not_mirrored(stove: LiberoSuite) -> None:

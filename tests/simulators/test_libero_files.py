@@ -7,10 +7,12 @@ the imported pictures whether they are upright, not mirrored, and of the moment 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
+import polars as pl
 import pytest
 
 from compression_gap import config
@@ -188,13 +190,36 @@ def test_tokenizers_and_encoders_are_measured_on_what_people_did(
     assert row["squared_error"] > 0
     assert f"cgap tokenizers {raw} --episodes {DEMOS} --horizon 2" in Path(data["report"]).read_text("utf-8")
 
+
+def test_encoders_are_measured_on_what_people_did(raw: Path, imported: Store) -> None:
     people = recorded([raw], 300, {"image_size": "32"}, imported.root)
+    assert people.attempts == DEMOS
     probing = Probing(steps=4, batch=8, width=8, seeds=(0,), hastes=(0.0,))
-    found = encoders(people, ["random_conv"], imported.root, 1, "cpu", quiet=True, probing=probing)
+    with pytest.raises(ValueError, match="bits need at least 8 demonstrations to test on, got 1 of 10"):
+        encoders(people, ["random_conv"], imported.root, 1, "cpu", quiet=True, probing=probing)
+
+    many = replace(people, recordings=(repeated(people.recordings[0], 6, imported),), attempts=6 * DEMOS)
+    found = encoders(many, ["random_conv"], imported.root, 1, "cpu", quiet=True, probing=probing)
     assert not found.failed
     assert [row["name"] for row in found.data["encoders"]] == ["random_conv", "no pictures", "shuffled", "state"]
     with pytest.raises(ValueError, match="--encoder supervised: it is pretrained on further demonstrations, and files"):
-        encoders(people, ["supervised"], imported.root, 1, "cpu", quiet=True, probing=probing)
+        encoders(many, ["supervised"], imported.root, 1, "cpu", quiet=True, probing=probing)
+
+
+def repeated(recording: Recording, times: int, store: Store) -> Recording:
+    """A recording of the same demonstrations, several times."""
+    job, folder = recording.replace(content="several times"), store.folder(recording)
+    demos = Demos.load(folder)
+    frames = len(demos.label)
+    shifted = [demos.episodes.with_columns(start=pl.col("start") + n * frames) for n in range(times)]
+    arrays = ("proprioception", "state", "scene", "stamp", "label", "executed")
+    rows = {name: np.concatenate([getattr(demos, name)] * times) for name in arrays}
+    again = store.partial(job)
+    Demos(episodes=pl.concat(shifted), **rows).save(again)
+    for name in (*CAMERAS, "began"):
+        np.save(again / f"{name}.npy", np.concatenate([np.load(folder / f"{name}.npy")] * times))
+    store.finish(job, {})
+    return job
 
 
 def test_what_people_did_is_replayed_through_codes_from_where_they_began(

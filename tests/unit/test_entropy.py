@@ -61,7 +61,7 @@ def test_the_end_of_a_code_counts_for_its_entropy_but_not_as_use_of_the_vocabula
 def test_constant_tokens_have_no_entropy_and_one_demonstration_no_interval():
     found = marginals(np.zeros((30, 2), dtype=int), np.zeros(30, dtype=int), 5)
     assert (found.total.value, found.total.low) == (0.0, None)
-    assert "1 demonstrations, at least 8 are needed" in found.total.note
+    assert "1 demonstration, at least 8 are needed" in found.total.note
     single = marginals(np.array([[3]]), np.array([0]), 5)
     assert single.total.value == 0.0
     assert single.positions[0].unseen.value == 1.0

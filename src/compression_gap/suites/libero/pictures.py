@@ -53,6 +53,7 @@ class Pictures:
         except self._mujoco.FatalError as error:
             raise no_graphics(error) from error
         self._freed = weakref.finalize(self, _free, self._gl, self._context)
+        self._freed.atexit = False  # the process ends, and graphics may have ended already
         self._mujoco.mjr_setBuffer(self._mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._context.readDepthMap = self._mujoco.mjtDepthMap.mjDEPTH_ZEROFAR
         self._scene = self._mujoco.MjvScene(model, ROOM)

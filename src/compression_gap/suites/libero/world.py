@@ -211,7 +211,7 @@ class World:
         return self._pictures.picture(self._data, CAMERAS[camera])
 
     def close(self) -> None:
-        """Frees the graphics context."""
+        """Frees the graphics context; a later picture makes a new one."""
         if self._pictures is not None:
             self._pictures.close()
             self._pictures = None
@@ -246,6 +246,8 @@ def load_world(bddl_file: Path, rendering: Rendering, render_size: int) -> World
     """The loaded task. A process keeps the last one only, because each takes 1-2 GB."""
     key = (bddl_file, rendering, render_size)
     if key not in _loaded:
+        for world in _loaded.values():
+            world.close()  # somebody may still hold it
         _loaded.clear()
         gc.collect()  # robosuite's objects point at each other
         _loaded[key] = World(bddl_file, rendering=rendering, render_size=render_size)
