@@ -191,34 +191,37 @@ def test_tokenizers_and_encoders_are_measured_on_what_people_did(
     assert f"cgap tokenizers {raw} --episodes {DEMOS} --horizon 2" in Path(data["report"]).read_text("utf-8")
 
 
-def test_encoders_are_measured_on_what_people_did(raw: Path, imported: Store) -> None:
+def test_encoders_are_measured_on_what_people_did(raw: Path, imported: Store, tmp_path: Path) -> None:
     people = recorded([raw], 300, {"image_size": "32"}, imported.root)
     assert people.attempts == DEMOS
     probing = Probing(steps=4, batch=8, width=8, seeds=(0,), hastes=(0.0,))
     with pytest.raises(ValueError, match="bits need at least 8 demonstrations to test on, got 1 of 10"):
         encoders(people, ["random_conv"], imported.root, 1, "cpu", quiet=True, probing=probing)
 
-    many = replace(people, recordings=(repeated(people.recordings[0], 6, imported),), attempts=6 * DEMOS)
-    found = encoders(many, ["random_conv"], imported.root, 1, "cpu", quiet=True, probing=probing)
+    recording = repeated(people.recordings[0], 6, imported, Store(tmp_path))
+    many = replace(people, recordings=(recording,), attempts=6 * DEMOS)
+    found = encoders(many, ["random_conv"], tmp_path, 1, "cpu", quiet=True, probing=probing)
     assert not found.failed
     assert [row["name"] for row in found.data["encoders"]] == ["random_conv", "no pictures", "shuffled", "state"]
     with pytest.raises(ValueError, match="--encoder supervised: it is pretrained on further demonstrations, and files"):
-        encoders(many, ["supervised"], imported.root, 1, "cpu", quiet=True, probing=probing)
+        encoders(many, ["supervised"], tmp_path, 1, "cpu", quiet=True, probing=probing)
 
 
-def repeated(recording: Recording, times: int, store: Store) -> Recording:
-    """A recording of the same demonstrations, several times."""
+def repeated(recording: Recording, times: int, store: Store, into: Store) -> Recording:
+    """A recording of the same demonstrations, several times, with grippers that open and close as people's do."""
     job, folder = recording.replace(content="several times"), store.folder(recording)
     demos = Demos.load(folder)
     frames = len(demos.label)
     shifted = [demos.episodes.with_columns(start=pl.col("start") + n * frames) for n in range(times)]
     arrays = ("proprioception", "state", "scene", "stamp", "label", "executed")
     rows = {name: np.concatenate([getattr(demos, name)] * times) for name in arrays}
-    again = store.partial(job)
+    for name in ("label", "executed"):
+        rows[name][:, -1] = np.sign(rows[name][:, -1])
+    again = into.partial(job)
     Demos(episodes=pl.concat(shifted), **rows).save(again)
     for name in (*CAMERAS, "began"):
         np.save(again / f"{name}.npy", np.concatenate([np.load(folder / f"{name}.npy")] * times))
-    store.finish(job, {})
+    into.finish(job, {})
     return job
 
 
