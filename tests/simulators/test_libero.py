@@ -21,7 +21,7 @@ from compression_gap.policies.diffusion import Diffusion
 from compression_gap.rollout import AgentDriver, Rollouts, roll_out
 from compression_gap.suites.base import state_hashes
 from compression_gap.suites.libero.benchmark import MAX_STEPS, SUITES, load_tasks
-from compression_gap.suites.libero.suite import Libero, LiberoSimulators, LiberoSuite
+from compression_gap.suites.libero.suite import PROTOCOLS, Libero, LiberoSimulators, LiberoSuite
 from compression_gap.suites.libero.world import CAMERAS, World
 
 PINNED = Path(__file__).parents[1] / "golden" / "libero.json"
@@ -234,7 +234,7 @@ def test_states_are_settled_and_depend_on_nothing_but_their_number(stove: Libero
 def test_protocols_are_liberos_states_and_those_for_training_and_judging_do_not_overlap(stove: LiberoSuite) -> None:
     fixed = load_tasks("libero_10")[2].initial_states()
     assert fixed.shape == (50, 47)
-    states = {p: stove.initial_states(0, p, range(3)) for p in ("demonstrations", "test", "development", "random")}
+    states = {p: stove.initial_states(0, p, range(3)) for p in PROTOCOLS if p != "fixed"}
     hashes = [name for some in states.values() for name in state_hashes(some)]
     assert len(set(hashes)) == len(hashes)
     assert state_hashes(stove.initial_states(0, "fixed", [0, 35])) == [hashes[0], hashes[3]]

@@ -22,7 +22,7 @@ class Data(Spec, family="settings", kind="data", version=1):
     """Which demonstrations are made and what is taken from them."""
 
     episodes: int
-    """Attempts of the expert a task, protocol "demonstrations", from initial state 0 on; successes are kept."""
+    """Attempts of the expert a task, from the protocol's initial state 0 on; successes are kept."""
     stride: int = 1
     """A training window at every so many steps."""
     encoder_episodes: int = 0
@@ -33,6 +33,8 @@ class Data(Spec, family="settings", kind="data", version=1):
     """Further attempts a task, after those, whose actions (never drawn) the tokenizer sees besides."""
     recordings: tuple[str, ...] = ()
     """Instead of the expert: recorded demonstrations, one file a task, by the names that `cgap import` tells."""
+    protocol: str = added_later("demonstrations")
+    """The set of initial states that the expert's attempts begin from: one that no policy is judged on."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,14 @@ class Cell(Spec, family="settings", kind="cell"):
         given, needed = len(self.data.recordings), self.suite.num_tasks
         if given not in (0, needed):
             raise ValueError(f"data.recordings: expected one for each of the suite's {needed} tasks, got {given}")
+        if not given and self.data.protocol == self.rollouts.protocol:
+            raise ValueError(
+                f"data.protocol: the demonstrations begin from the states that the policy is judged on, "
+                f"{self.data.protocol!r}; choose another for one of them"
+            )
+        attempts = self.data.episodes + self.data.encoder_episodes + self.data.tokenizer_episodes
+        if not given:
+            self.suite.check_episodes(self.data.protocol, attempts)
         self.suite.check_episodes(self.rollouts.protocol, self.rollouts.episodes)
         _ = self.agent  # raises if the parts do not fit
 

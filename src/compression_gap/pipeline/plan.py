@@ -52,7 +52,7 @@ def policy_demonstrations(cell: Cell) -> tuple[Demonstrations, ...]:
 def _attempts(cell: Cell, first: int, attempts: int) -> tuple[Demonstrations, ...]:
     suite, recordings = cell.suite, cell.data.recordings
     if not recordings or not attempts:
-        return demonstrations(suite, range(suite.num_tasks), first, attempts)
+        return demonstrations(suite, range(suite.num_tasks), first, attempts, cell.data.protocol)
     return tuple(
         RecordedDemonstrations(*suite.alone(task), first, attempts, recording=Recording(suite.title_of(task), content))
         for task, content in enumerate(recordings)

@@ -28,7 +28,8 @@ from compression_gap.suites.libero.scripts import script_for
 from compression_gap.suites.libero.world import ACTIONS, CAMERAS, Snapshot, World, import_simulator, load_world
 
 FIXED_STATES = {"demonstrations": range(35), "test": range(35, 50), "fixed": range(50)}
-RANDOM_SEEDS = {"development": 10_000, "random": 20_000_000}  # first seeds: none is that of a fixed state
+# first seeds: none is that of a fixed state
+RANDOM_SEEDS = {"development": 10_000, "random": 20_000_000, "random_demonstrations": 30_000_000}
 PROTOCOLS = (*FIXED_STATES, *RANDOM_SEEDS)
 REPEATABLE = ("demonstrations", *RANDOM_SEEDS)  # these have as many as are asked for
 SECONDS_A_PICTURE = {"reference": 0.07, "fast": 0.03}
@@ -43,7 +44,8 @@ class Libero(SuiteSpec, kind="libero", version=2):
     Protocols: "demonstrations" are LIBERO's fixed initial states 0-34 (index i is state i modulo 35: what else differs
     between demonstrations comes from the expert), "test" its states 35-49 (index 0 is state 35), "fixed" all 50,
     as most published success rates have it, "random" resets drawn at random as LIBERO draws them, as the OAT authors
-    have it, and "development" other such resets, for choices that must touch none of these.
+    have it, "development" other such resets, for choices that must touch none of these, and "random_demonstrations" yet
+    others: more places of the objects to learn from than the 35 that the fixed states know.
     """
 
     suite: str = "libero_10"
