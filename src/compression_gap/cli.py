@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from compression_gap.commands import Answer, Asked, Selection
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
-HDF5 = (".hdf5", ".h5")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,9 +90,10 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
 def selection(args: argparse.Namespace, rest: list[str]) -> Selection:
     """Which demonstrations are meant. Raises ValueError for files beside a suite, or with options of suites."""
     from compression_gap.commands import Selection, recorded
+    from compression_gap.data.formats.libero_hdf5 import SUFFIXES
 
     typed = args.dataset if "dataset" in args else [args.suite]
-    files = [Path(word) for word in typed if Path(word).suffix in HDF5]
+    files = [Path(word) for word in typed if Path(word).suffix in SUFFIXES]
     if not files and len(typed) == 1:
         states = args.initial_states or "fixed"
         return Selection(typed[0], args.tasks, args.episodes or MEASURED, states, leaves(rest))

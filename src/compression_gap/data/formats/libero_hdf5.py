@@ -24,6 +24,7 @@ from compression_gap.data.checked import DRAWN_FROM, unusable
 from compression_gap.data.trajectories import Trajectories, numbered
 from compression_gap.suites.libero.recordings import Replayed
 
+SUFFIXES = (".hdf5", ".h5")
 PICTURES = {"agentview": "agentview_rgb", "eye_in_hand": "eye_in_hand_rgb"}
 WIDTHS = {"actions": 7, "robot_states": 9}
 EARLIER_STEPS = 5  # left away by LIBERO at the beginning of each demonstration

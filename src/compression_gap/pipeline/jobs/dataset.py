@@ -19,7 +19,7 @@ from compression_gap.data.demos import Demos
 from compression_gap.data.features import to_tensor
 from compression_gap.data.formats.arrays import check_is_features, read_arrays, read_features
 from compression_gap.data.formats.lerobot import lerobot_files, read_lerobot
-from compression_gap.data.formats.libero_hdf5 import read_libero
+from compression_gap.data.formats.libero_hdf5 import SUFFIXES, read_libero
 from compression_gap.data.rows import Rows
 from compression_gap.data.trajectories import Trajectories
 from compression_gap.encoders.base import EncoderSpec
@@ -156,7 +156,7 @@ def dataset_of_files(given: Files, units: str, report: Report) -> tuple[FileData
         name, files, reader = "lerobot", lerobot_files(first), lambda _: read_lerobot(first)
     elif first.suffix == ".npz" and len(paths) == 1:
         name, files, reader = "arrays", paths, lambda folder: read_arrays(first, folder)
-    elif all(path.suffix in (".hdf5", ".h5") and path.is_file() for path in paths):
+    elif all(path.suffix in SUFFIXES and path.is_file() for path in paths):
         name, files, reader = "libero-hdf5", paths, lambda _: read_libero(paths)
     else:
         raise ValueError(
