@@ -80,9 +80,8 @@ def overfit() -> bool:
     millimetre of noise: without, it tells the moments apart by the last half degree of the hand's tilt, and a rollout
     that tilts otherwise is lost. Whole chunks are executed.
     """
-    expert_module.NOISE = expert_module.NOISE_TURNING = 0.0
     torch.set_num_threads(1)
-    suite = Libero().build()
+    suite = Libero(noise=0.0).build()
     demos = collect(suite, 0, PROTOCOL, 0, 1, 1, tell)
     torch.manual_seed(0)
     spec = AgentSpec(State(), Diffusion.sized("S"), None, horizon=HORIZON, history=1)

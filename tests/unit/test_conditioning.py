@@ -10,6 +10,7 @@ from compression_gap.encoders.state import State
 from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.policies.base import PolicySpec
 from compression_gap.policies.diffusion import Diffusion
+from compression_gap.policies.memory import with_waves
 from compression_gap.shapes import Batch
 from compression_gap.suites.tabletop.suite import Tabletop
 from compression_gap.tokenizers.binning import Binning
@@ -48,6 +49,26 @@ def test_a_projection_has_the_parameters_that_arithmetic_says(policy: PolicySpec
     inner = agent(policy).policy.memory.project.out_features
     added = WIDTH * projected + projected + VECTORS * (projected - WIDTH) * inner
     assert parameters(agent(policy, width=projected)) - parameters(agent(policy)) == added
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.kind)
+def test_waves_have_the_parameters_that_arithmetic_says(policy: PolicySpec):
+    project = agent(policy).policy.memory.project
+    added = 2 * 3 * project.in_features * project.out_features
+    assert parameters(agent(policy.replace(octaves=3))) - parameters(agent(policy)) == added
+
+
+def test_waves_stand_behind_the_values_octave_after_octave():
+    values = torch.randn(2, 3, 4)
+    expected = [values, values.sin(), values.cos(), (2 * values).sin(), (2 * values).cos()]
+    assert torch.equal(with_waves(values, 2), torch.cat(expected, dim=-1))
+    assert with_waves(values, 0) is values
+
+
+@pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.kind)
+def test_fewer_octaves_than_none_are_refused(policy: PolicySpec):
+    with pytest.raises(ValueError, match=r"octaves: expected at least 0, got -1"):
+        policy.replace(octaves=-1)
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: policy.kind)

@@ -50,8 +50,13 @@ class Autoregressive(PolicySpec, kind="autoregressive"):
     invalid: Literal["keep", "resample"] = added_later("keep")
     """What happens when a code cannot be decoded: the last plan is kept, or the code is sampled anew (greedy decoding
     too), up to four times, before the last plan is kept."""
+    octaves: int = added_later(0)
+    """Sines and cosines of 1, 2, 4, ... times every conditioning value are seen besides (`policies.memory.with_waves`):
+    not in the papers, for tasks in which much depends on small differences."""
 
     def __post_init__(self) -> None:
+        if self.octaves < 0:
+            raise ValueError(f"Autoregressive.octaves: expected at least 0, got {self.octaves}")
         if self.temperature <= 0:
             raise ValueError(
                 f"Autoregressive.temperature: expected more than 0, got {self.temperature}; ask for greedy decoding"
@@ -104,7 +109,7 @@ class AutoregressivePolicy(Policy):
         self.position = nn.Parameter(torch.randn(tokenizer.max_tokens, spec.width) * 0.02)
         digits = tokenizer.digits if spec.head == "digits" else None
         self.vocabulary = Vocabulary(tokenizer.vocab_size, spec.width, digits, ends=tokenizer.varies)
-        self.memory = Memory(condition_width, condition_tokens, spec.width, gated=spec.gated)
+        self.memory = Memory(condition_width, condition_tokens, spec.width, gated=spec.gated, octaves=spec.octaves)
         self.transformer = Transformer(
             spec.width, spec.layers, spec.heads, dropout=spec.dropout, cross=True, gated=spec.gated
         )

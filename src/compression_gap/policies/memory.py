@@ -20,13 +20,20 @@ class Memory(nn.Module):
     """
 
     def __init__(
-        self, condition_width: int, condition_tokens: int, width: int, *, gated: bool, leading: int = 0
+        self,
+        condition_width: int,
+        condition_tokens: int,
+        width: int,
+        *,
+        gated: bool,
+        octaves: int = 0,
+        leading: int = 0,
     ) -> None:
         """`leading` tokens of the policy's own come before the conditioning tokens."""
         super().__init__()
         inner = 2 * width if gated else width
-        self.gated = gated
-        self.project = nn.Linear(condition_width, inner)
+        self.gated, self.octaves = gated, octaves
+        self.project = nn.Linear((1 + 2 * octaves) * condition_width, inner)
         self.position = nn.Parameter(torch.randn(leading + condition_tokens, width) * 0.02)
         if gated:
             layers = (Residual(inner) for _ in range(GATED_LAYERS))
@@ -39,7 +46,7 @@ class Memory(nn.Module):
 
     def read(self, condition: Float[Tensor, "B C F"]) -> Float[Tensor, "B C _"]:
         """What follows from the condition alone: computed once, however many noise levels look at it."""
-        tokens = self.project(condition)
+        tokens = self.project(with_waves(condition, self.octaves))
         return self.refine(tokens) if self.gated else tokens
 
     def place(
@@ -59,3 +66,13 @@ class Residual(nn.Module):
 
     def forward(self, x: Float[Tensor, "B M W"]) -> Float[Tensor, "B M W"]:
         return x + self.change(x)
+
+
+def with_waves(values: Float[Tensor, "*B F"], octaves: int) -> Float[Tensor, "*B _"]:
+    """The values, and sine and cosine of 1, 2, 4, ... times each (Tancik et al. 2020, arXiv 2006.10739, section 6.1).
+
+    Where objects stand differs by a tenth of what values span while things are carried about; a network that is given
+    waves learns such small differences sooner.
+    """
+    turned = [wave(values * 2.0**octave) for octave in range(octaves) for wave in (torch.sin, torch.cos)]
+    return torch.cat([values, *turned], dim=-1) if turned else values

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from compression_gap.config import added_later
 from compression_gap.policies.base import SIZES, Policy, PolicySpec, Sampled
 from compression_gap.policies.memory import Memory
 from compression_gap.scaling import ActionScaling
@@ -39,8 +40,13 @@ class TrunkSpec(PolicySpec):
     what lets a small policy find the object that the task means, from few demonstrations and in few steps."""
     patch: int = 1
     """Consecutive actions that share a token of the transformer; more than 1 is not in the papers, and cheap."""
+    octaves: int = added_later(0)
+    """Sines and cosines of 1, 2, 4, ... times every conditioning value are seen besides (`policies.memory.with_waves`):
+    not in the papers, for tasks in which much depends on small differences."""
 
     def __post_init__(self) -> None:
+        if self.octaves < 0:
+            raise ValueError(f"{type(self).__name__}.octaves: expected at least 0, got {self.octaves}")
         if self.patch < 1:
             raise ValueError(f"{type(self).__name__}.patch: expected at least 1, got {self.patch}")
 
@@ -81,7 +87,12 @@ class Trunk(Policy):
         tokens = shape.horizon // spec.patch
         self.read_action = nn.Linear(spec.patch * shape.actions, spec.width) if noisy else None
         self.position = nn.Parameter(torch.randn(tokens, spec.width) * 0.02)
-        self.memory = Memory(condition_width, condition_tokens, spec.width, gated=spec.gated, leading=int(noisy))
+        self.memory = Memory(
+            *(condition_width, condition_tokens, spec.width),
+            gated=spec.gated,
+            octaves=spec.octaves,
+            leading=int(noisy),
+        )
         self.transformer = Transformer(
             spec.width, spec.layers, spec.heads, dropout=spec.dropout, cross=True, gated=spec.gated
         )

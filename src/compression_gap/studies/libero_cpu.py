@@ -20,15 +20,15 @@ from compression_gap.suites.libero.suite import Libero
 from compression_gap.tokenizers.oat import Oat
 from compression_gap.training import Training
 
-DIFFUSION = Method("Diffusion", Diffusion.sized("S").replace(patch=1, noise_draws=4), Training(6000, batch=64))
+DIFFUSION = Method("Diffusion", Diffusion.sized("S").replace(octaves=3), Training(5000, batch=256, learning_rate=2e-3))
 
 
 def oat(name: str, levels: tuple[int, ...]) -> Method:
     """OAT with 8 tokens of a codebook whose latent width stays at four, so that only its size changes."""
     return Method(
         name,
-        Autoregressive.sized("S"),
-        Training(3000, batch=64),
+        Autoregressive.sized("S").replace(octaves=3),
+        Training(3000, batch=256, learning_rate=2e-3),
         tokenizer=Oat.small().replace(levels=levels),
         tokenizer_training=Training(6000, batch=64, learning_rate=4e-3, schedule="cosine"),
     )
@@ -43,8 +43,8 @@ BLIND = Sight("blind", Blind())
 def grid() -> Grid:
     """Three methods, four sights, three seeds."""
     base = Cell(
-        suite=Libero(suite="libero_10", tasks=(2, 4, 6, 8)),
-        data=Data(episodes=70, stride=3, encoder_episodes=30, encoder_stride=6, tokenizer_episodes=100),
+        suite=Libero(suite="libero_10", tasks=(2, 4, 6, 8), noise=0.04),
+        data=Data(120, stride=4, encoder_episodes=40, encoder_stride=6, protocol="random_demonstrations"),
         method=DIFFUSION,
         sight=STATE,
         rollouts=Rollouts("test", episodes=10, execute=8),

@@ -11,19 +11,22 @@ from compression_gap.suites.base import Expert, Simulators
 from compression_gap.suites.libero.primitives import Arm, Style
 from compression_gap.suites.libero.scripts import Script
 
-NOISE_MEMORY, NOISE = 0.8, 0.12  # Ornstein-Uhlenbeck noise on executed translations: decay a step, standard deviation
-NOISE_TURNING = 0.03
+NOISE_MEMORY = 0.8  # of Ornstein-Uhlenbeck noise: what is left of it after a step
+TURNING = 0.25  # noise on turns, as a share of that on translations
 
 
 class ScriptedExpert(Expert):
-    """One script in E environments, each in the style of its episode."""
+    """One script in E environments, each in the style of its episode.
 
-    def __init__(self, script: Script) -> None:
-        self._script = script
+    What is executed differs from the label by noise, whose standard deviation on translations is `noise`.
+    """
+
+    def __init__(self, script: Script, noise: float) -> None:
+        self._script, self._noise = script, noise
         self._runs: list[_Run] = []
 
     def begin(self, episodes: Sequence[int]) -> None:
-        self._runs = [_Run(self._script, episode) for episode in episodes]
+        self._runs = [_Run(self._script, self._noise, episode) for episode in episodes]
 
     def act(self, simulators: Simulators) -> tuple[Float[np.ndarray, "E 7"], Float[np.ndarray, "E 7"]]:
         seen = simulators.privileged()
@@ -37,7 +40,7 @@ class ScriptedExpert(Expert):
     def restore(self, saved: object) -> None:
         self._runs = []
         for episode, seen in saved:  # type: ignore[attr-defined]
-            run = _Run(self._script, episode)
+            run = _Run(self._script, self._noise, episode)
             for sight in seen:
                 run.act(sight)
             self._runs.append(run)
@@ -46,14 +49,14 @@ class ScriptedExpert(Expert):
 class _Run:
     """A script under way. It remembers what it has seen: shown the same again, a new run stands at the same place."""
 
-    def __init__(self, script: Script, episode: int) -> None:
+    def __init__(self, script: Script, noise: float, episode: int) -> None:
         self.episode = episode
         self.seen: list[Mapping[str, np.ndarray]] = []
         self._rng = np.random.default_rng(episode)
         self._arm = Arm(Style.draw(self._rng))
         self._moves = script(self._arm)
         self._noise = np.zeros(7)
-        self._scale = np.array([NOISE] * 3 + [NOISE_TURNING] * 3 + [0.0])
+        self._scale = noise * np.array([1.0] * 3 + [TURNING] * 3 + [0.0])
 
     def act(self, sight: Mapping[str, np.ndarray]) -> tuple[Float[np.ndarray, " 7"], Float[np.ndarray, " 7"]]:
         """(label, executed) for what is seen now."""

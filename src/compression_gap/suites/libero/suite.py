@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
-from compression_gap.config import closest
+from compression_gap.config import added_later, closest
 from compression_gap.suites.base import (
     Expert,
     Legend,
@@ -60,6 +60,9 @@ class Libero(SuiteSpec, kind="libero", version=2):
     """As LIBERO draws ("reference"), or in a third of the time without anti-aliasing, shadows and mirrors ("fast")."""
     settle_steps: int = 25
     """Control steps at rest before the first observation, because objects start above their supports and drop."""
+    noise: float = added_later(0.12)
+    """Standard deviation of the noise on the translations that experts execute, within [-1, 1]; turns get a quarter.
+    It shows policies how to come back, but nobody can foresee it: chunks that answer it are harder to learn."""
 
     def __post_init__(self) -> None:
         if self.suite not in SUITES:
@@ -68,6 +71,8 @@ class Libero(SuiteSpec, kind="libero", version=2):
             raise ValueError(
                 f"Libero.render_size: expected a multiple of image_size {self.image_size}, got {self.render_size}"
             )
+        if not 0 <= self.noise < 1:
+            raise ValueError(f"Libero.noise: expected at least 0 and less than 1, got {self.noise}")
 
     def build(self) -> LiberoSuite:
         return LiberoSuite(self)
@@ -170,7 +175,7 @@ class LiberoSuite(Suite):
     def expert(self, task: int) -> Expert:
         """Raises ValueError if nobody has written a script for the task yet."""
         self._check(task)
-        return ScriptedExpert(script_for(self.spec.suite, self.spec.tasks[task]))
+        return ScriptedExpert(script_for(self.spec.suite, self.spec.tasks[task]), self.spec.noise)
 
     def draw(self, task: int, scenes: Float[np.ndarray, "N scene"], camera: str) -> UInt8[np.ndarray, "N size size 3"]:
         world = self.world(task)
