@@ -369,3 +369,18 @@ def test_a_horizon_longer_than_every_demonstration_is_refused(tmp_path: Path):
     found = read_arrays(write_arrays(tmp_path / "own.npz", arrays(EPISODES)), tmp_path)
     with pytest.raises(ValueError, match="the longest has 30; choose a --horizon of at most 30"):
         found.windows(Chunking(horizon=31))
+
+
+def test_one_wrong_bit_anywhere_in_a_parquet_file_is_told_or_harmless(tmp_path: Path):
+    folder = write_lerobot(tmp_path / "robot", episodes=4)
+    file = next((folder / "data").glob("chunk-*/*.parquet"))
+    right, rng, refused = file.read_bytes(), np.random.default_rng(0), 0
+    for _ in range(400):
+        wrong = bytearray(right)
+        wrong[rng.integers(len(right))] ^= 1 << int(rng.integers(8))
+        file.write_bytes(wrong)
+        try:
+            read_lerobot(folder)
+        except ValueError:
+            refused += 1
+    assert 0 < refused < 400

@@ -75,6 +75,10 @@ class Selection:
         spec.check_episodes(protocol, first + count)
         return demonstrations(spec, list(chosen), first, count, protocol)
 
+    def without_last(self, count: int) -> Selection:
+        """What is left when `count` of each task are held back: all of them, where others can be made."""
+        return self
+
 
 def collect(selection: Selection, stride: int | None, root: Path, workers: int, *, quiet: bool) -> Answer:
     """Makes demonstrations and draws every `stride`-th frame (None: no pictures)."""

@@ -81,7 +81,6 @@ class Recorded(Selection):
         )
 
     def without_last(self, count: int) -> Recorded:
-        """But for the last `count` of every file."""
         return replace(self, attempts=self.attempts - count)
 
 

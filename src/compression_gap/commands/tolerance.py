@@ -15,7 +15,6 @@ from rich.text import Text
 from compression_gap import config
 from compression_gap.commands.answer import Answer, finish, plain_table, show_failures
 from compression_gap.commands.data import Selection
-from compression_gap.commands.files import Recorded
 from compression_gap.commands.tokenizers import FEWEST_EPISODES, named, trained
 from compression_gap.commands.tolerance_rows import SHARES, Code, Noise, Plan, told
 from compression_gap.pipeline.job import Job
@@ -72,13 +71,12 @@ def tolerance(
         )
     spec, store = selection.spec(), Store(root)
     command = _command(selection, names, chunking, judged)
-    if isinstance(selection, Recorded):
-        selection = selection.without_last(judged[1])
-        if selection.attempts < FEWEST_EPISODES:
-            raise ValueError(
-                f"--rollouts {judged[1]}: that leaves {selection.attempts} of the files' demonstrations to fit codes "
-                f"on, expected at least {FEWEST_EPISODES}"
-            )
+    selection = selection.without_last(judged[1])
+    if selection.attempts < FEWEST_EPISODES:
+        raise ValueError(
+            f"--rollouts {judged[1]}: that leaves {selection.attempts} of the files' demonstrations to fit codes on, "
+            f"expected at least {FEWEST_EPISODES}"
+        )
     codes = _trained(names or [DEFAULT], selection, spec, chunking, store)
     plan = _plan(selection, spec, codes, judged)
     outcome = finish(plan.jobs, store, workers, "cpu", quiet=quiet)

@@ -43,7 +43,7 @@ BLIND = Sight("blind", Blind())
 def grid() -> Grid:
     """Three methods, four sights, three seeds."""
     base = Cell(
-        suite=Libero(suite="libero_10", tasks=(2, 4, 6, 8), noise=0.04),
+        suite=Libero(suite="libero_10", tasks=(2, 4, 6, 8), noise=0.08),
         data=Data(120, stride=4, encoder_episodes=40, encoder_stride=6, protocol="random_demonstrations"),
         method=DIFFUSION,
         sight=STATE,

@@ -24,6 +24,8 @@ INFO, ACTION, STATE = "meta/info.json", "action", "observation.state"
 ROWS = ("episode_index", "frame_index", "task_index")
 JSON: dict[type, str] = {dict: "an object", list: "a list", str: "text", int: "a whole number", float: "a number"}
 JSON |= {bool: "true or false", type(None): "null"}
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What polars raises for a damaged file; the second is no Exception, and comes of some single wrong bits."""
 LONGEST = 60  # letters of a line that a message repeats
 
 
@@ -127,7 +129,7 @@ def _frames(path: Path) -> pl.DataFrame:
             raise complaint(str(path), what, "is this a dataset of actions?")
         optional = [name for name in (STATE, ROWS[2]) if name in there]
         frames = pl.read_parquet(path, columns=[ACTION, *ROWS[:2], *optional])
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         told = str(error).splitlines()[0]
         raise complaint(str(path), f"it cannot be read ({told})", "it is truncated: download it again") from error
     for name in (name for name in ROWS if name in frames.columns):
@@ -202,7 +204,7 @@ def _task_names(path: Path) -> dict[int, str]:
                 raise complaint(str(path), f"expected whole numbers task_index and a text, there is {there}", cure)
             return dict(zip(told["task_index"].to_list(), told[text].to_list(), strict=True))
         lines = path.read_text("utf-8").splitlines()
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+    except (*UNREADABLE, UnicodeDecodeError) as error:
         raise complaint(str(path), f"it cannot be read ({error})", cure) from error
     names: dict[int, str] = {}
     for number, line in enumerate(lines, 1):
