@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.console import Console
 from browser import DARK, LIGHT, look_legible
 from compression_gap.cli import main
 from compression_gap.commands import Answer, Selection, encoders
-from compression_gap.commands.encoders import default_ladder, encoder_named
+from compression_gap.commands.encoders import default_ladder, encoder_named, notes
 from compression_gap.encoders.channel import Channel
 from compression_gap.encoders.supervised import Supervised
 from compression_gap.measures.encoder_probe import Probing
@@ -71,6 +72,23 @@ def test_the_table_and_the_page_say_what_was_measured(measured: Answer):
         "prefers-color-scheme: dark",
     ):
         assert words in page
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, None),
+        ({"interface": "none"}, "ignored: the probe did better without"),
+        ({"converged": False}, "! not converged"),
+        ({"bits": {"value": -0.1, "low": -0.3, "high": 0.1}}, "Below 0"),
+    ],
+)
+def test_what_needs_explaining_is_explained(changes: dict[str, Any], words: str | None, measured: Answer):
+    plain = {"interface": "readout, haste 0", "converged": True, "bits": {"value": 1.0, "low": 0.5, "high": 1.5}}
+    rows = [row | plain for row in measured.data["encoders"]]
+    said = notes([*rows, rows[0] | changes])
+    assert len(said) == 2 + bool(words)
+    assert words is None or said[-1].startswith(words)
 
 
 def test_it_runs_nothing_twice_and_writes_the_same_page(measured: Answer):

@@ -230,6 +230,12 @@ def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
             f"{1000 * row['training_step_seconds']:.1f}",
         )
     console.print(listed)
+    for line in notes(told):
+        console.print(Text(line, style="dim"))
+
+
+def notes(told: Sequence[dict[str, Any]]) -> list[str]:
+    """What to know when reading the table."""
     first = told[0]
     left_out = ", ".join(first["left_out"]) or "nothing"
     lines = [
@@ -242,9 +248,13 @@ def _show(told: Sequence[dict[str, Any]], console: Console) -> None:
     if not all(row["converged"] for row in told):
         lines.append("! not converged: more demonstrations (--episodes) would tell more bits.")
     if any(row["interface"] == "none" for row in told):
-        lines.append("ignored: the probe did better without the features, so they are worth 0 bits to it.")
-    for line in lines:
-        console.print(Text(line, style="dim"))
+        lines.append(
+            "ignored: the probe did better without the features, so they are worth 0 bits to it. From few "
+            "demonstrations it cannot learn to use them: before you think little of the encoder, try more (--episodes)."
+        )
+    if any(row["bits"]["value"] < 0 for row in told):
+        lines.append("Below 0: on demonstrations of its own the probe did better, so it learned them by heart.")
+    return lines
 
 
 def _interval(number: dict[str, Any] | None) -> str:
