@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from compression_gap.pipeline.cell import Data
 from compression_gap.pipeline.plan import policy_demonstrations, trained_encoder
 from compression_gap.studies.libero_cpu import WEAK
 from compression_gap.studies.libero_cpu import grid as libero
@@ -11,7 +12,7 @@ from compression_gap.studies.smoke import grid
 
 
 def test_they_begin_from_the_protocol_that_is_asked_for():
-    cell = libero().base.replace(sight=WEAK)
+    cell = libero().base.replace(sight=WEAK, data=Data(20, encoder_episodes=10))
     assert {job.protocol for job in policy_demonstrations(cell)} == {"demonstrations"}
     elsewhere = cell.replace(data=cell.data.replace(protocol="random_demonstrations"))
     encoder = trained_encoder(elsewhere)
