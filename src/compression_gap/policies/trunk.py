@@ -88,7 +88,9 @@ class Trunk(Policy):
         self.read_action = nn.Linear(spec.patch * shape.actions, spec.width) if noisy else None
         self.position = nn.Parameter(torch.randn(tokens, spec.width) * 0.02)
         self.memory = Memory(
-            *(condition_width, condition_tokens, spec.width),
+            condition_width,
+            condition_tokens,
+            spec.width,
             gated=spec.gated,
             octaves=spec.octaves,
             leading=int(noisy),
