@@ -112,8 +112,11 @@ def arguments() -> argparse.ArgumentParser:
     selecting(auditing, MEASURED, files=True)
     text = "KIND or KIND:field=value,field=value; may be repeated (default: binning and fast, and oat from 10m on)"
     auditing.add_argument("--tokenizer", action="append", default=[], metavar="KIND", help=text)
-    text = "KIND or KIND:field=value,field=value of an encoder that is shown a suite's pictures (pretrained:model=...)"
-    auditing.add_argument("--encoder", metavar="KIND", help=text)
+    text = (
+        "KIND or KIND:field=value,field=value of the policy's encoder, which is shown the pictures of a suite or of "
+        ".hdf5 files (pretrained:model=...); given again, of a candidate for its place"
+    )
+    auditing.add_argument("--encoder", action="append", default=[], metavar="KIND", help=text)
     text = (
         "an .npy, or an .npz with the field `features`: what the policy's encoder made of every step; given again, "
         "what a candidate for its place made of them"

@@ -57,7 +57,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def answer(root: Path, *typed: str | Path, budget: str = "2m", names: tuple[str, ...] = CODES, **source: Any) -> Answer:
     which = (source.pop("tasks", None), source.pop("episodes", 60), "fixed", source.pop("leaves", {}))
     chosen = Selection(str(typed[0]), *which)
-    given = {"features": (), "encoder": None, "units": None} | source
+    given = {"features": (), "encoders": (), "units": None} | source
     asked = Asked(Source([str(word) for word in typed], chosen, **given), names, budget, 8, 4)
     return audit(asked, root, 1, "cpu", quiet=True)
 
@@ -242,21 +242,25 @@ def test_a_suite_lends_its_units(tmp_path: Path):
         answer(tmp_path / "store", path, units="tabeltop")
 
 
-@pytest.mark.parametrize("encoder", [None, "channel:sigma=5", "supervised:steps=4,channels=(4,8),keypoints=4,width=8"])
-def test_a_suite_is_audited_with_and_without_an_encoder(encoder: str | None, tmp_path: Path):
-    found = answer(
-        tmp_path, "tabletop", names=CODES[:1], encoder=encoder, leaves={"image_size": "16"}, tasks=[0], episodes=56
-    )
+SEEING = "supervised:steps=4,channels=(4,8),keypoints=4,width=8"
+
+
+@pytest.mark.parametrize("encoders", [(), ("channel:sigma=5",), (SEEING,), ("channel:sigma=5", SEEING)])
+def test_a_suite_is_audited_with_none_one_and_two_encoders(encoders: tuple[str, ...], tmp_path: Path):
+    chosen = {"leaves": {"image_size": "16"}, "tasks": [0], "episodes": 56}
+    found = answer(tmp_path, "tabletop", names=CODES[:1], encoders=encoders, **chosen)
     assert not found.failed
     arms = [row["arm"] for row in found.data["arms"]]
-    assert arms == ([] if encoder is None else ["features"]) + ["known", "state"]
+    assert arms == [*("features", "candidate")[: len(encoders)], "known", "state"]
+    for encoder in encoders:
+        assert f"--encoder '{encoder}'" in found.data["command"] or f"--encoder {encoder}" in found.data["command"]
     assert found.data["codes"][0]["mm"]["unit"] == "mm"
     assert found.data["command"].startswith("cgap audit tabletop --tasks 0 --episodes 56 --initial-states fixed")
     assert "gripper (-1 opens, +1 closes)" in found.data["actions_left_out"]
 
 
 def test_a_suite_that_can_be_simulated_gives_points(tmp_path: Path):
-    chosen = {"names": CODES[:1], "encoder": "channel:sigma=5", "tasks": [0], "episodes": 56}
+    chosen = {"names": CODES[:1], "encoders": ["channel:sigma=5"], "tasks": [0], "episodes": 56}
     data = answer(tmp_path, "tabletop", budget="10m", **chosen).data
     upgrade = data["verdicts"][0]["upgrades"][0]
     assert upgrade["gain"]["unit"] == "points"
@@ -264,12 +268,34 @@ def test_a_suite_that_can_be_simulated_gives_points(tmp_path: Path):
     assert len(list((tmp_path / "noisy_replay").iterdir())) == 9
 
 
-def test_an_encoder_is_shown_the_pictures_of_a_file(tmp_path: Path):
+def test_a_better_encoder_is_the_candidate_that_is_typed(tmp_path: Path):
+    encoders = ("channel:sigma=40", "channel:sigma=1")
+    data = answer(tmp_path, "tabletop", names=CODES[:1], encoders=encoders, tasks=[0], episodes=112).data
+    own, candidate, *_ = data["arms"]
+    assert candidate["beyond"]["low"] > own["beyond"]["high"]
+    assert data["verdicts"][-1]["upgrades"][0]["name"] == "a better encoder (the candidate's features)"
+
+
+@pytest.mark.parametrize(
+    ("encoders", "complaint"),
+    [
+        (["channel:sigma=5"] * 2, "is the same as channel:sigma=5, so nothing is compared"),
+        (["channel:sigma=5", "channel:sigma=4", "state"], "--encoder state: expected at most two"),
+        (["channel:sigma=5", "convnet"], "is trained along with a policy"),
+    ],
+)
+def test_encoders_that_cannot_be_compared_are_refused(encoders: list[str], complaint: str, tmp_path: Path):
+    with pytest.raises(ValueError, match=complaint):
+        answer(tmp_path, "tabletop", names=CODES[:1], encoders=encoders, tasks=[0], episodes=56)
+
+
+def test_encoders_are_shown_the_pictures_of_a_file(tmp_path: Path):
     path = write_libero(tmp_path / "stove_demo.hdf5", pictures=32)
-    store = tmp_path / "store"
-    data = answer(store, path, names=CODES[:1], encoder="random_conv:channels=(4, 8),keypoints=4,width=8").data
-    assert [row["arm"] for row in data["arms"]] == ["features", "known", "state"]
-    (kept,) = store.glob("file_dataset/*/features.npy")
+    store, own = tmp_path / "store", "random_conv:channels=(4, 8),keypoints=4,width=8"
+    data = answer(store, path, names=CODES[:1], encoders=[own, own.replace("width=8", "width=6")]).data
+    assert [row["arm"] for row in data["arms"]] == ["features", "candidate", "known", "state"]
+    (kept,), (other,) = (store.glob(f"file_dataset/*/{name}.npy") for name in ("features", "candidate"))
+    assert np.load(other).shape[1] != np.load(kept).shape[1]
     features = np.load(kept).reshape(60, STEPS - 1, -1)  # the first action of each is left away
     looked = np.arange(STEPS - 1) % 4 == 0
     assert np.isnan(features[:, ~looked]).all()
@@ -277,7 +303,7 @@ def test_an_encoder_is_shown_the_pictures_of_a_file(tmp_path: Path):
     np.testing.assert_allclose(features[:, looked], np.repeat(first[:, None], looked.sum(), axis=1), atol=1e-5)
     assert len(np.unique(first.round(4), axis=0)) > 30  # a bright square stands where the goal of a demonstration is
     with pytest.raises(ValueError, match="expected one that reads pictures as it is"):
-        answer(tmp_path / "store", path, encoder="state")
+        answer(tmp_path / "store", path, encoders=["state"])
 
 
 def test_few_demonstrations_get_no_interval_and_no_verdict(tmp_path: Path):

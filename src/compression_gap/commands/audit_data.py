@@ -37,7 +37,8 @@ class Source:
     """Which of a suite's demonstrations."""
     features: Sequence[Path]
     """Of the policy's own encoder and, if there are two, of a candidate for its place."""
-    encoder: str | None
+    encoders: Sequence[str]
+    """What is shown pictures: the policy's own encoder and, if there are two, a candidate for its place."""
     units: str | None
     """A suite whose action units hold for the files."""
     for_suites: Collection[str] = ()
@@ -68,8 +69,8 @@ class Source:
     def words(self) -> list[str]:
         """As they would be typed behind the command's name."""
         further = [word for path in self.features for word in ("--features", str(path))]
-        chosen = {"--encoder": self.encoder, "--suite": self.units}
-        further += [word for name, value in chosen.items() if value is not None for word in (name, value)]
+        further += [word for encoder in self.encoders for word in ("--encoder", encoder)]
+        further += [] if self.units is None else ["--suite", self.units]
         return self.selection.words(further) if self.is_suite else [*self.typed, *further]
 
 
@@ -85,16 +86,16 @@ def dataset_of(source: Source, store: Store, workers: int, device: str, stride: 
             raise ValueError(f"the demonstrations could not be made: {'; '.join(outcome.failed.values())}")
         return job
     _check_options(source)
-    spec = None if source.encoder is None else _frozen(source.encoder)
     if len(source.features) > 2:
         raise ValueError(
             f"--features {source.features[2]}: expected at most two, those of the policy's encoder and of a candidate"
         )
+    specs = _frozen(source.encoders)
     with bar(source.name) as report:
         files = Files(source.paths, source.features)
         job, read = dataset_of_files(files, source.units or "", report)
-        if spec is not None:
-            job = _shown(job, spec, source, stride)
+        if specs:
+            job = _shown(job, specs, source, stride)
         if not store.has(job):
             with naming(source.name):
                 import_dataset(job, read, files, store, report)
@@ -127,39 +128,49 @@ def _of_suite(source: Source, stride: int) -> SuiteDataset:
     spec = source.selection.spec()
     by_task = source.selection.jobs(spec, spec.build())
     demos = tuple(job for jobs in by_task.values() for job in jobs)
-    if source.encoder is None:
-        return SuiteDataset(demos)
-    encoder = _frozen(source.encoder)
-    trained = _pretrained(encoder, source.selection, spec, list(by_task), demos[0].protocol)
-    features: tuple[Features, ...] = ()
-    if encoder.sees:
-        features = tuple(Features(encoder, trained, _drawings(job, spec, stride)) for job in demos)
-    return SuiteDataset(demos, encoder, trained, features)
+    found = SuiteDataset(demos)
+    for encoder in reversed(_frozen(source.encoders)):  # the candidate first: the own encoder's has it beside it
+        trained = _pretrained(encoder, source.selection, spec, list(by_task), demos[0].protocol)
+        features: tuple[Features, ...] = ()
+        if encoder.sees:
+            features = tuple(Features(encoder, trained, _drawings(job, spec, stride)) for job in demos)
+        found = SuiteDataset(demos, encoder, trained, features, found if found.encoder else None)
+    return found
 
 
-def _frozen(text: str) -> EncoderSpec:
-    """The encoder that is typed. Raises ValueError for one that is trained along with a policy."""
-    encoder = encoder_named(text)
-    if encoder.trained:
-        raise ValueError(
-            f"encoder {encoder.kind!r} is trained along with a policy, so there is nothing to measure before: "
-            "give a frozen one, such as supervised or pretrained"
-        )
-    return encoder
+def _frozen(typed: Sequence[str]) -> list[EncoderSpec]:
+    """The encoders that are typed. Raises ValueError for one that is trained along with a policy, for the same one
+    twice, and for more than two."""
+    if len(typed) > 2:
+        raise ValueError(f"--encoder {typed[2]}: expected at most two, the policy's own encoder and a candidate")
+    found: list[EncoderSpec] = []
+    for text in typed:
+        encoder = encoder_named(text)
+        if encoder.trained:
+            raise ValueError(
+                f"encoder {encoder.kind!r} is trained along with a policy, so there is nothing to measure before: "
+                "give a frozen one, such as supervised or pretrained"
+            )
+        if any(encoder.digest == one.digest for one in found):
+            raise ValueError(f"--encoder {text}: it is the same as {typed[0]}, so nothing is compared; leave one away")
+        found.append(encoder)
+    return found
 
 
-def _shown(job: FileDataset, spec: EncoderSpec, source: Source, stride: int) -> FileDataset:
-    """The dataset with what an encoder makes of its pictures. Raises ValueError if there are none, or they are not all
-    that it needs."""
-    if job.format != "libero-hdf5":
-        what = f"{source.typed[0]} has no pictures that are read here; compute its features and give them"
-        raise ValueError(f"--encoder {source.encoder}: {what} with --features FILE")
-    if source.features or not spec.sees or spec.pretraining_steps:
-        raise ValueError(
-            f"--encoder {source.encoder}: expected one that reads pictures as it is, such as pretrained, and no "
-            "--features beside it"
-        )
-    return job.replace(encoder=spec, every=stride)
+def _shown(job: FileDataset, specs: Sequence[EncoderSpec], source: Source, stride: int) -> FileDataset:
+    """The dataset with what encoders make of its pictures. Raises ValueError if there are none, or they are not all
+    that one needs."""
+    for text, spec in zip(source.encoders, specs, strict=True):
+        if job.format != "libero-hdf5":
+            what = f"{source.typed[0]} has no pictures that are read here; compute its features and give them"
+            raise ValueError(f"--encoder {text}: {what} with --features FILE")
+        if source.features or not spec.sees or spec.pretraining_steps:
+            raise ValueError(
+                f"--encoder {text}: expected one that reads pictures as it is, such as pretrained, and no "
+                "--features beside it"
+            )
+    own, candidate, *_ = [*specs, None]
+    return job.replace(encoder=own, candidate_encoder=candidate, every=stride)
 
 
 def _pretrained(

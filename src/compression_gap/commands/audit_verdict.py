@@ -23,7 +23,7 @@ BETTER: tuple[Arm, ...] = ("candidate", "state")
 """What an encoder is compared with, the first that there is."""
 SAME = "the candidate's features are those of the policy's own encoder, so nothing is compared"
 NOT_BETTER = "the candidate's features are not better than the policy's own"
-GIVE = "encoder: give a candidate's features (a second --features FILE) or the true state"
+GIVE = "encoder: give a candidate's features (--features or --encoder a second time) or the true state"
 OTHERS = "which says nothing about other encoders"
 MUCH = 2.0  # times the error of a policy without a code, above which the code is hard to predict
 

@@ -65,6 +65,8 @@ class FileDataset(Dataset, kind="file_dataset", version=1):
     """What is shown the files' pictures."""
     every: int = added_later(0)
     """It is shown every so many steps; 0 without an encoder."""
+    candidate_encoder: EncoderSpec | None = added_later(None)
+    """What might take its place, shown the same pictures."""
 
     def run(self, context: Context) -> None:
         raise ValueError(
@@ -85,6 +87,8 @@ class SuiteDataset(Dataset, kind="suite_dataset", version=1):
     """For encoders that are pretrained."""
     features: tuple[Features, ...] = ()
     """Of the frames that the chunks begin with, for encoders that read pictures; others are shown the state."""
+    candidate: SuiteDataset | None = added_later(None)
+    """The same demonstrations with the features of an encoder that might take the first one's place."""
 
     def cost(self) -> Cost:
         return Cost(1.0)
@@ -98,6 +102,7 @@ class SuiteDataset(Dataset, kind="suite_dataset", version=1):
         demos, legend = read_demos(store, self.demonstrations), suite.legend
         lengths = demos.episodes["length"].to_numpy()
         features = None if self.encoder is None else self._features(store, self.encoder, demos)
+        candidate = None if self.candidate is None else self.candidate.load(store).features
         Trajectories(
             source=f"demonstrations of {suite_of(self.demonstrations).kind}",
             action=np.asarray(demos.label),
@@ -110,6 +115,7 @@ class SuiteDataset(Dataset, kind="suite_dataset", version=1):
             proprioception=np.asarray(demos.proprioception),
             state=np.asarray(demos.state) if legend.state else None,
             features=features,
+            candidate=candidate,
         ).save(context.folder)
 
     def load(self, store: Store) -> Trajectories:
@@ -184,10 +190,10 @@ def import_dataset(job: FileDataset, read: Reader, files: Files, store: Store, r
             for name, path in zip(FEATURES, files.features, strict=False):
                 given = read_features(path, len(found.action), folder / f"{name}.npy")
                 found = replace(found, **{name: given})
-            if job.encoder is not None:
-                out = folder / "features.npy"
-                seen = features_of_files(job.encoder, job.every, files.data, found, out, report)
-                found = replace(found, features=seen)
+            for name, encoder in zip(FEATURES, (job.encoder, job.candidate_encoder), strict=True):
+                if encoder is not None:
+                    seen = features_of_files(encoder, job.every, files.data, found, folder / f"{name}.npy", report)
+                    found = replace(found, **{name: seen})
             if job.units:
                 found = in_units_of(found, job.units)
             found.check()
