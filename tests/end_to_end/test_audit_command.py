@@ -91,7 +91,10 @@ def test_every_format_is_audited(form: str, tmp_path: Path):
     assert [row["arm"] for row in data["arms"]] == [*(["features"] if has_features else []), "known"] + (
         ["state"] if form in ("arrays", "libero") else []
     )
-    assert bool(data["codes"][0]["mm"]) == (form in ("arrays", "libero"))
+    in_mm = form in ("arrays", "libero")
+    assert bool(data["codes"][0]["mm"]) == in_mm
+    for head in (*data["continuous"], *data["codes"][0]["heads"]):
+        assert bool(head["aim"]) == in_mm
     assert data["verdicts"][0]["code"] == CODES[0]
     lines = told(found)
     assert len(lines) <= 40

@@ -58,6 +58,8 @@ class HeadRow:
     saturation: Quantity | None
     curve: tuple[tuple[int, float], ...] = ()
     """Demonstrations and error."""
+    aim: Quantity | None = None
+    """How far to the side the hand is, in mm, where a gripper's command changes; None where that is not known."""
 
 
 @dataclass(frozen=True)

@@ -200,19 +200,26 @@ def errors_of_rows(
     mean: Float[Tensor, " A"],
 ) -> Float[Tensor, "R N"]:
     """Mean squared errors of what is executed, by replica."""
-    count, parts = next(model.parameters()).shape[0], []
-    for x, wanted in zip(seen.split(ROWS), chunks.flatten(1).split(ROWS), strict=True):
-        shown = x.expand(count, -1, -1)
-        if isinstance(model, CodeHeads):
-            assert code is not None, "a head over codes was built for one"
-            ids = _ids(model.greedy(shown).flatten(0, 1), code)
-            acted = code.read(ids).flatten(1).to(wanted)
-            readable = torch.isfinite(acted).all(dim=1, keepdim=True)
-            acted = torch.where(readable, acted, mean).unflatten(0, (count, -1))
-        else:
-            acted = model(shown)
-        parts.append((acted - wanted).square().mean(dim=2))
+    pairs = zip(seen.split(ROWS), chunks.flatten(1).split(ROWS), strict=True)
+    parts = [(executed(model, x, code, mean) - wanted).square().mean(dim=2) for x, wanted in pairs]
     return torch.cat(parts, dim=1).double()
+
+
+@torch.no_grad()
+def executed(
+    model: ChunkHeads | CodeHeads, seen: Float[Tensor, "N F"], code: Code | None, mean: Float[Tensor, " A"]
+) -> Float[Tensor, "R N A"]:
+    """Chunks that are executed, by replica: regressed, or read from the likeliest codes; the mean chunk where a code
+    cannot be read."""
+    count = next(model.parameters()).shape[0]
+    shown = seen.expand(count, -1, -1)
+    if not isinstance(model, CodeHeads):
+        return model(shown)
+    assert code is not None, "a head over codes was built for one"
+    ids = _ids(model.greedy(shown).flatten(0, 1), code)
+    acted = code.read(ids).flatten(1).to(seen)
+    readable = torch.isfinite(acted).all(dim=1, keepdim=True)
+    return torch.where(readable, acted, mean).unflatten(0, (count, -1))
 
 
 def _ids(digits: Int[Tensor, "M P"], code: Code) -> Int[Tensor, "M L"]:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from compression_gap.data.split import EVERY, TEST, TRAIN, VALIDATION, Split
+from compression_gap.measures.aim import Looks
 from compression_gap.measures.ridge import fit_ridge
 from compression_gap.measures.room import check_room
 from compression_gap.measures.token_probe import in_digits
@@ -29,6 +30,7 @@ from compression_gap.verdict.head_learning import (
     choose,
     errors_of_rows,
     evenly,
+    executed,
     loss_of_rows,
     trained,
     validation_loss,
@@ -55,6 +57,9 @@ class Executed:
     demonstration: Int[np.ndarray, " N"]
     way: str
     """How the features were used; validation demonstrations chose."""
+    aim: Executed | None = None
+    """At the last looks before a gripper's command changes: `errors` are mm to the side (`measures.aim`); None where
+    that is not known."""
 
 
 def retrain_heads(
@@ -67,24 +72,22 @@ def retrain_heads(
     report: Report,
     *,
     task: Int[Tensor, " N"] | None = None,
+    looks: Looks | None = None,
 ) -> Executed:
     """Trains a head for every fraction and seed, and executes it on the test demonstrations.
 
     `chunks` are scaled as the policy's own; `code` None: the head is a regression. Demonstrations are divided `task` by
-    task, if there are several, as for the probes. What is trained is kept in `folder`,
-    so that a killed call goes on from there; a call that was finished returns what is there. Raises ValueError if rows
-    do not match, numbers are not finite, there are too few demonstrations to split, or memory cannot hold the scores of
-    codes.
+    task, if there are several, as for the probes. The aim is taken on those `looks` that are tested. What is trained
+    is kept in `folder`, so that a killed call goes on from there; a call that was finished returns what is there.
+    Raises ValueError if rows do not match, numbers are not finite, there are too few demonstrations to split, or memory
+    cannot hold the scores of codes.
     """
     split = Split(demonstration, task)
     _check(features, chunks, code, split)
     rows = evenly(split.rows(TEST), training.judged)
-    tested = (rows.cpu().numpy(), demonstration[rows].cpu().numpy())
+    looks = looks and looks.only((split.part == TEST)[looks.row])
     if (folder / RESULT).exists():
-        kept = load_file(folder / RESULT)
-        bits = kept["bits"].numpy() if "bits" in kept else None
-        way = WAYS[int(kept["way"])]
-        return Executed(training.fractions, kept["errors"].numpy(), bits, *tested, way)
+        return _told(load_file(folder / RESULT), training, rows, looks, demonstration)
     folder.mkdir(parents=True, exist_ok=True)
     replicas = [(fraction, seed) for fraction in training.fractions for seed in training.seeds]
     watched = evenly(split.rows(VALIDATION), training.judged)
@@ -110,14 +113,36 @@ def retrain_heads(
 
     choose(heads, moments, lambda: errors_on(watched).mean(dim=1))
     result = {"errors": errors_on(rows).view(shape), "way": torch.tensor(WAYS.index(way))}
+    if looks is not None and len(looks.row):
+        acted = executed(heads.model, inputs[way][looks.row], code, mean).unflatten(2, chunks.shape[1:])
+        result["aim"] = looks.off(acted, chunks[looks.row]).view(*shape[:2], -1)
     if code is not None:
         choose(heads, moments, partial(validation_loss, heads, inputs[way][watched], target[watched]))
         result["bits"] = loss_of_rows(heads, inputs[way][rows], target[rows]).view(shape) / np.log(2)
     save_tensors(result, folder / RESULT)
     for file in folder.rglob("weights*.safetensors"):
         file.unlink()
-    bits = result["bits"].cpu().numpy() if code is not None else None
-    return Executed(training.fractions, result["errors"].cpu().numpy(), bits, *tested, way)
+    return _told(result, training, rows, looks, demonstration)
+
+
+def _told(
+    result: dict[str, Tensor],
+    training: HeadTraining,
+    rows: Int[Tensor, " M"],
+    looks: Looks | None,
+    demonstration: Int[Tensor, " N"],
+) -> Executed:
+    """What was found on test chunks, and on the looks among them."""
+    arrays = {name: tensor.cpu().numpy() for name, tensor in result.items()}
+    way, of = WAYS[int(arrays["way"])], (training.fractions,)
+
+    def placed(chosen: Int[Tensor, " M"]) -> tuple[np.ndarray, np.ndarray, str]:
+        return chosen.cpu().numpy(), demonstration[chosen].cpu().numpy(), way
+
+    aim = None
+    if looks is not None and "aim" in arrays:
+        aim = Executed(*of, arrays["aim"], None, *placed(looks.row))
+    return Executed(*of, arrays["errors"], arrays.get("bits"), *placed(rows), aim)
 
 
 def _check(features: Tensor, chunks: Tensor, code: Code | None, split: Split) -> None:

@@ -30,12 +30,13 @@ from compression_gap.verdict.head_learning import Code, HeadTraining
 from compression_gap.verdict.heads import Executed, retrain_heads
 
 HEADS, EXECUTED = "heads", "errors.safetensors"
+AIM = "aim."  # begins the names of what stands there about the aim
 
 
 @dataclass(frozen=True)
-class AuditHead(Job, kind="audit_head", version=1):
-    """A head retrained offline: over a tokenizer's code, or a regression. Writes summary.json and the errors of every
-    test chunk."""
+class AuditHead(Job, kind="audit_head", version=2):
+    """A head retrained offline: over a tokenizer's code, or a regression. Writes summary.json, the errors of every test
+    chunk, and how far to the side it aims where a gripper's command changes."""
 
     resumable: ClassVar[bool] = True
     dataset: Dataset
@@ -63,16 +64,28 @@ class AuditHead(Job, kind="audit_head", version=1):
         code = None if tokenizer is None else code_of(audited, tokenizer)
         rank = torch.from_numpy(given.rank[windows.demonstration])
         inputs, folder = audited.inputs(self.arm), context.folder / HEADS
-        found = retrain_heads(inputs, chunks, code, rank, self.training, folder, context.report)
+        looks = audited.looks
+        found = retrain_heads(inputs, chunks, code, rank, self.training, folder, context.report, looks=looks)
         rows = torch.from_numpy(found.rows)
         kept = {name: torch.from_numpy(getattr(found, name)) for name in ("errors", "rows", "demonstration")}
+        mean = chunks[windows.rows(TRAIN)].mean(dim=0)
+
+        def back(some: Int[Tensor, " m"]) -> Float[Tensor, "m T a"]:
+            assert code is not None, "asked only where there is one"
+            read_back = code.read(code.ids[some])
+            return torch.where(read_back.isfinite().flatten(1).all(dim=1)[:, None, None], read_back, mean)
+
         if code is not None:
             assert found.bits is not None, "a head over codes tells their length"
-            mean = chunks[windows.rows(TRAIN)].mean(dim=0)
-            back = code.read(code.ids[rows])
-            back = torch.where(back.isfinite().flatten(1).all(dim=1)[:, None, None], back, mean)
             kept["bits"] = torch.from_numpy(found.bits)
-            kept["reconstruction"] = (back - chunks[rows]).double().square().mean(dim=(1, 2))
+            kept["reconstruction"] = (back(rows) - chunks[rows]).double().square().mean(dim=(1, 2))
+        if found.aim is not None:
+            for name in ("errors", "rows", "demonstration"):
+                kept[f"{AIM}{name}"] = torch.from_numpy(getattr(found.aim, name))
+            if code is not None:
+                assert looks is not None, "an aim was taken on some"
+                tested = looks.only(torch.isin(looks.row, torch.from_numpy(found.aim.rows)))
+                kept[f"{AIM}reconstruction"] = tested.off(back(tested.row), chunks[tested.row])
         save_tensors(kept, context.folder / EXECUTED)
         demonstrations = len(np.unique(given.rank[windows.demonstration[windows.rows(TRAIN)]]))
         write_json(context.folder / SUMMARY, told(found, audited, demonstrations))
@@ -82,13 +95,19 @@ class AuditHead(Job, kind="audit_head", version=1):
         """What the heads would execute on test chunks."""
         kept = {name: tensor.numpy() for name, tensor in load_file(store.folder(self) / EXECUTED).items()}
         way = json.loads((store.folder(self) / SUMMARY).read_text())["way"]
-        bits, arrays = kept.get("bits"), (kept["rows"], kept["demonstration"])
-        return Executed(self.training.fractions, kept["errors"], bits, *arrays, way)
+        fractions, bits = self.training.fractions, kept.get("bits")
 
-    def reconstruction(self, store: Store) -> Float[np.ndarray, " N"] | None:
-        """Mean squared error of the test chunks as their own codes read them; None without a code."""
+        def found(of: str, bits: np.ndarray | None, aim: Executed | None) -> Executed:
+            errors, rows, demonstration = (kept[of + name] for name in ("errors", "rows", "demonstration"))
+            return Executed(fractions, errors, bits, rows, demonstration, way, aim)
+
+        return found("", bits, found(AIM, None, None) if f"{AIM}errors" in kept else None)
+
+    def reconstruction(self, store: Store, of: str = "") -> Float[np.ndarray, " N"] | None:
+        """Mean squared error of the test chunks as their own codes read them, or of their `AIM` in mm; None without a
+        code."""
         kept = load_file(store.folder(self) / EXECUTED)
-        return kept["reconstruction"].numpy() if "reconstruction" in kept else None
+        return kept[f"{of}reconstruction"].numpy() if f"{of}reconstruction" in kept else None
 
     def variance(self, store: Store) -> float:
         """Of a scaled arm value, over all windows."""
@@ -114,18 +133,24 @@ def code_of(audited: Audited, tokenizer: Tokenizer) -> Code:
 
 
 def told(found: Executed, audited: Audited, demonstrations: int) -> dict[str, Any]:
-    """Error of what is executed as a share of the arm's variance, and the bits of the code that are left open."""
+    """Error of what is executed as a share of the arm's variance, the bits of the code that are left open, and the aim
+    where it is known."""
     values = audited.scaled.shape[1]
     errors = found.errors * values / audited.variance
     error = mean_over_demonstrations(errors[-1], found.demonstration, kind="estimate", unit="of the variance")
     left = None
     if found.bits is not None:
         left = dataclasses.asdict(mean_over_demonstrations(found.bits[-1], found.demonstration, kind="upper bound"))
+    aim = None
+    if found.aim is not None:
+        off = mean_over_demonstrations(found.aim.errors[-1], found.aim.demonstration, kind="estimate", unit="mm")
+        aim = dataclasses.asdict(off)
     curve = errors.mean(axis=(1, 2)).tolist()
     counts = [int(np.ceil(fraction * demonstrations)) for fraction in found.fractions]
     return {
         "error": dataclasses.asdict(error),
         "left": left,
+        "aim": aim,
         "way": found.way,
         "variance": audited.variance / values,
         "curve": [list(point) for point in zip(counts, curve, strict=True)],
