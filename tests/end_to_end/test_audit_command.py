@@ -94,7 +94,7 @@ def test_every_format_is_audited(form: str, tmp_path: Path):
     in_mm = form in ("arrays", "libero")
     assert bool(data["codes"][0]["mm"]) == in_mm
     for head in (*data["continuous"], *data["codes"][0]["heads"]):
-        assert bool(head["aim"]) == in_mm
+        assert set(head["aims"]) == ({"closes"} if in_mm else set())
     assert data["verdicts"][0]["code"] == CODES[0]
     lines = told(found)
     assert len(lines) <= 40

@@ -26,7 +26,14 @@ def share(value: float) -> Quantity:
 UNKNOWN = Quantity(None, "estimate", BITS, DEMONSTRATIONS, note="not converged")
 AIM = Quantity(7.25, "estimate", "mm", "other demonstrations", 6.5, 8.0)
 HEAD = HeadRow(
-    "features", "features", share(0.2), bits(30, "upper bound"), bits(12), UNKNOWN, ((10, 0.3), (20, 0.2)), AIM
+    "features",
+    "features",
+    share(0.2),
+    bits(30, "upper bound"),
+    bits(12),
+    UNKNOWN,
+    ((10, 0.3), (20, 0.2)),
+    {"closes": AIM},
 )
 CODE = CodeRow(
     name="oat <small>",
@@ -108,8 +115,8 @@ def test_the_lines_say_verdict_kinds_and_what_is_missing():
     assert "  gripper commands, not part of the above, hold ≤ 5.0 [4.0, 6.0]: features tell ≈ 2.0 [1.0, 3.0]" in lines
     for words in ("≤ 60.0 [59.0, 61.0]", "≈ 18.0 [17.0, 19.0] !", "≤ 42.0", "left out by --budget 2m"):
         assert words in text
-    assert re.search(r"\n  where the gripper moves, mm aside +≈ 7\.2 \[6\.5, 8\.0\]", text)
-    assert "mm aside where the gripper moves" in render(CONTENT)
+    assert re.search(r"\n  is aside where the gripper closes / opens, mm +≈ 7\.2 \[6\.5, 8\.0\] / \N{EN DASH}", text)
+    assert "mm aside where the gripper closes / opens" in render(CONTENT)
     assert "UNDETERMINED, leaning several, probability 0.40 (through fast)" in text
     assert "fast: ValueError: nothing fits" in text
     assert "200 of 800 chunks" in text

@@ -232,7 +232,7 @@ def _heads(jobs: dict[Arm, AuditHead], store: Store) -> tuple[HeadRow, ...]:
                 left=quantity(told["left"]),
                 told=found.bits if found else None,
                 saturation=found.saturation if found else None,
-                aim=quantity(told["aim"]),
+                aims={kind: Quantity(**aim) for kind, aim in told["aims"].items()},
                 curve=tuple((int(count), float(error)) for count, error in told["curve"]),
             )
         )

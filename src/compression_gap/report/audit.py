@@ -9,8 +9,9 @@ from markupsafe import Markup
 
 from compression_gap.config import counted
 from compression_gap.measures.quantity import Quantity
-from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow
+from compression_gap.report.audit_content import AIMS, AuditContent, CodeRow, HeadRow
 from compression_gap.report.audit_words import (
+    aside,
     beside,
     briefly,
     code_failure,
@@ -51,6 +52,8 @@ def render(content: AuditContent) -> str:
         ],
         what=what_there_is(content),
         few=few(content),
+        aims=AIMS,
+        aside=aside,
         beside=[sentence(told) for told in beside(content)],
         briefly=briefly,
         kind_words=kind_words,

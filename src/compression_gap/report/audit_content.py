@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, get_type_hints
 
 from compression_gap.measures.quantity import Quantity
 
 NO_CODE = "no code"
+AIMS = ("closes", "opens")  # what a gripper does where the aim is taken
 """The name of the policy without a code."""
 
 
@@ -58,8 +59,8 @@ class HeadRow:
     saturation: Quantity | None
     curve: tuple[tuple[int, float], ...] = ()
     """Demonstrations and error."""
-    aim: Quantity | None = None
-    """How far to the side the hand is, in mm, where a gripper's command changes; None where that is not known."""
+    aims: Mapping[str, Quantity] = field(default_factory=dict)
+    """How far to the side the hand is, in mm, where a gripper `closes` and `opens`; as far as that is known."""
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ import textwrap
 from collections.abc import Sequence
 
 from compression_gap.measures.quantity import Quantity
-from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow, VerdictRow
+from compression_gap.report.audit_content import AIMS, AuditContent, CodeRow, HeadRow, VerdictRow
 from compression_gap.report.audit_words import (
     SIGNS,
+    aside,
     beside,
     briefly,
     code_failure,
@@ -107,8 +108,8 @@ def _codes(codes: Sequence[CodeRow], continuous: Sequence[HeadRow]) -> list[list
         found = [heads.get(arm) for heads in (*of_codes, *without)]
         words = next(head.words for head in found if head is not None)
         rows.append([f"a policy told {words} errs, %", *(_or_nothing(head and head.error, 1, 100) for head in found)])
-        if any(head is not None and head.aim is not None for head in found):
-            rows.append(["  where the gripper moves, mm aside", *(_or_nothing(head and head.aim) for head in found)])
+        if any(map(aside, found)):
+            rows.append([f"  is aside where the gripper {' / '.join(AIMS)}, mm", *map(aside, found)])
         if any(head is not None and head.told is not None for head in found):
             rows.append(["  and is told of the code, bits", *(_or_nothing(head and head.told) for head in found)])
     return rows

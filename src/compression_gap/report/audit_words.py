@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compression_gap.config import counted
 from compression_gap.measures.quantity import BITS, Kind, Quantity
-from compression_gap.report.audit_content import NO_CODE, AuditContent, CodeRow, VerdictRow
+from compression_gap.report.audit_content import AIMS, NO_CODE, AuditContent, CodeRow, HeadRow, VerdictRow
 
 MINUS = "\N{MINUS SIGN}"
 NOT_ABOVE = ", not above 0"
@@ -34,6 +34,13 @@ def kind_words(quantity: Quantity) -> str:
     """`upper bound`, and why there is no interval if that is so."""
     few = "; no interval" if quantity.note.startswith("no interval") else ""
     return quantity.kind + few
+
+
+def aside(head: HeadRow | None) -> str:
+    """How far to the side the hand is where the gripper closes and opens; empty where that is not known."""
+    if head is None or not head.aims:
+        return ""
+    return " / ".join(briefly(head.aims.get(kind)) for kind in AIMS)
 
 
 def sentence(text: str) -> str:

@@ -6,7 +6,8 @@ by side. The same budget and the same search go to every encoder and every code.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -57,9 +58,8 @@ class Executed:
     demonstration: Int[np.ndarray, " N"]
     way: str
     """How the features were used; validation demonstrations chose."""
-    aim: Executed | None = None
-    """At the last looks before a gripper's command changes: `errors` are mm to the side (`measures.aim`); None where
-    that is not known."""
+    aims: Mapping[str, Executed] = field(default_factory=dict)
+    """At the last looks before a gripper closes and opens (`measures.aim`): `errors` are mm to the side."""
 
 
 def retrain_heads(
@@ -72,7 +72,7 @@ def retrain_heads(
     report: Report,
     *,
     task: Int[Tensor, " N"] | None = None,
-    looks: Looks | None = None,
+    looks: Mapping[str, Looks] | None = None,
 ) -> Executed:
     """Trains a head for every fraction and seed, and executes it on the test demonstrations.
 
@@ -85,7 +85,7 @@ def retrain_heads(
     split = Split(demonstration, task)
     _check(features, chunks, code, split)
     rows = evenly(split.rows(TEST), training.judged)
-    looks = looks and looks.only((split.part == TEST)[looks.row])
+    looks = {kind: some.only((split.part == TEST)[some.row]) for kind, some in (looks or {}).items()}
     if (folder / RESULT).exists():
         return _told(load_file(folder / RESULT), training, rows, looks, demonstration)
     folder.mkdir(parents=True, exist_ok=True)
@@ -113,9 +113,9 @@ def retrain_heads(
 
     choose(heads, moments, lambda: errors_on(watched).mean(dim=1))
     result = {"errors": errors_on(rows).view(shape), "way": torch.tensor(WAYS.index(way))}
-    if looks is not None and len(looks.row):
-        acted = executed(heads.model, inputs[way][looks.row], code, mean).unflatten(2, chunks.shape[1:])
-        result["aim"] = looks.off(acted, chunks[looks.row]).view(*shape[:2], -1)
+    for kind, some in looks.items():
+        acted = executed(heads.model, inputs[way][some.row], code, mean).unflatten(2, chunks.shape[1:])
+        result[kind] = some.off(acted, chunks[some.row]).view(*shape[:2], -1)
     if code is not None:
         choose(heads, moments, partial(validation_loss, heads, inputs[way][watched], target[watched]))
         result["bits"] = loss_of_rows(heads, inputs[way][rows], target[rows]).view(shape) / np.log(2)
@@ -129,7 +129,7 @@ def _told(
     result: dict[str, Tensor],
     training: HeadTraining,
     rows: Int[Tensor, " M"],
-    looks: Looks | None,
+    looks: Mapping[str, Looks],
     demonstration: Int[Tensor, " N"],
 ) -> Executed:
     """What was found on test chunks, and on the looks among them."""
@@ -139,10 +139,8 @@ def _told(
     def placed(chosen: Int[Tensor, " M"]) -> tuple[np.ndarray, np.ndarray, str]:
         return chosen.cpu().numpy(), demonstration[chosen].cpu().numpy(), way
 
-    aim = None
-    if looks is not None and "aim" in arrays:
-        aim = Executed(*of, arrays["aim"], None, *placed(looks.row))
-    return Executed(*of, arrays["errors"], arrays.get("bits"), *placed(rows), aim)
+    aims = {kind: Executed(*of, arrays[kind], None, *placed(some.row)) for kind, some in looks.items()}
+    return Executed(*of, arrays["errors"], arrays.get("bits"), *placed(rows), aims)
 
 
 def _check(features: Tensor, chunks: Tensor, code: Code | None, split: Split) -> None:

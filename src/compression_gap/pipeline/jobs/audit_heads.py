@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from compression_gap.data.split import TRAIN
 from compression_gap.data.trajectories import Chunking
+from compression_gap.measures.aim import KINDS
 from compression_gap.measures.attempts import read, write
 from compression_gap.measures.quantity import mean_over_demonstrations
 from compression_gap.pipeline.job import Context, Cost, Job
@@ -30,7 +31,7 @@ from compression_gap.verdict.head_learning import Code, HeadTraining
 from compression_gap.verdict.heads import Executed, retrain_heads
 
 HEADS, EXECUTED = "heads", "errors.safetensors"
-AIM = "aim."  # begins the names of what stands there about the aim
+PARTS = ("errors", "rows", "demonstration")
 
 
 @dataclass(frozen=True)
@@ -67,25 +68,16 @@ class AuditHead(Job, kind="audit_head", version=2):
         looks = audited.looks
         found = retrain_heads(inputs, chunks, code, rank, self.training, folder, context.report, looks=looks)
         rows = torch.from_numpy(found.rows)
-        kept = {name: torch.from_numpy(getattr(found, name)) for name in ("errors", "rows", "demonstration")}
-        mean = chunks[windows.rows(TRAIN)].mean(dim=0)
-
-        def back(some: Int[Tensor, " m"]) -> Float[Tensor, "m T a"]:
-            assert code is not None, "asked only where there is one"
-            read_back = code.read(code.ids[some])
-            return torch.where(read_back.isfinite().flatten(1).all(dim=1)[:, None, None], read_back, mean)
-
+        kept = {name: torch.from_numpy(getattr(found, name)) for name in PARTS}
         if code is not None:
             assert found.bits is not None, "a head over codes tells their length"
+            mean = chunks[windows.rows(TRAIN)].mean(dim=0)
+            back = code.read(code.ids[rows])
+            back = torch.where(back.isfinite().flatten(1).all(dim=1)[:, None, None], back, mean)
             kept["bits"] = torch.from_numpy(found.bits)
-            kept["reconstruction"] = (back(rows) - chunks[rows]).double().square().mean(dim=(1, 2))
-        if found.aim is not None:
-            for name in ("errors", "rows", "demonstration"):
-                kept[f"{AIM}{name}"] = torch.from_numpy(getattr(found.aim, name))
-            if code is not None:
-                assert looks is not None, "an aim was taken on some"
-                tested = looks.only(torch.isin(looks.row, torch.from_numpy(found.aim.rows)))
-                kept[f"{AIM}reconstruction"] = tested.off(back(tested.row), chunks[tested.row])
+            kept["reconstruction"] = (back - chunks[rows]).double().square().mean(dim=(1, 2))
+        for kind, aim in found.aims.items():
+            kept |= {f"{kind}.{name}": torch.from_numpy(getattr(aim, name)) for name in PARTS}
         save_tensors(kept, context.folder / EXECUTED)
         demonstrations = len(np.unique(given.rank[windows.demonstration[windows.rows(TRAIN)]]))
         write_json(context.folder / SUMMARY, told(found, audited, demonstrations))
@@ -95,19 +87,19 @@ class AuditHead(Job, kind="audit_head", version=2):
         """What the heads would execute on test chunks."""
         kept = {name: tensor.numpy() for name, tensor in load_file(store.folder(self) / EXECUTED).items()}
         way = json.loads((store.folder(self) / SUMMARY).read_text())["way"]
-        fractions, bits = self.training.fractions, kept.get("bits")
+        fractions = self.training.fractions
 
-        def found(of: str, bits: np.ndarray | None, aim: Executed | None) -> Executed:
-            errors, rows, demonstration = (kept[of + name] for name in ("errors", "rows", "demonstration"))
-            return Executed(fractions, errors, bits, rows, demonstration, way, aim)
+        def found(first: str, bits: np.ndarray | None) -> Executed:
+            errors, rows, demonstration = (kept[first + name] for name in PARTS)
+            return Executed(fractions, errors, bits, rows, demonstration, way)
 
-        return found("", bits, found(AIM, None, None) if f"{AIM}errors" in kept else None)
+        aims = {kind: found(f"{kind}.", None) for kind in KINDS if f"{kind}.errors" in kept}
+        return replace(found("", kept.get("bits")), aims=aims)
 
-    def reconstruction(self, store: Store, of: str = "") -> Float[np.ndarray, " N"] | None:
-        """Mean squared error of the test chunks as their own codes read them, or of their `AIM` in mm; None without a
-        code."""
+    def reconstruction(self, store: Store) -> Float[np.ndarray, " N"] | None:
+        """Mean squared error of the test chunks as their own codes read them; None without a code."""
         kept = load_file(store.folder(self) / EXECUTED)
-        return kept[f"{of}reconstruction"].numpy() if f"{of}reconstruction" in kept else None
+        return kept["reconstruction"].numpy() if "reconstruction" in kept else None
 
     def variance(self, store: Store) -> float:
         """Of a scaled arm value, over all windows."""
@@ -133,24 +125,23 @@ def code_of(audited: Audited, tokenizer: Tokenizer) -> Code:
 
 
 def told(found: Executed, audited: Audited, demonstrations: int) -> dict[str, Any]:
-    """Error of what is executed as a share of the arm's variance, the bits of the code that are left open, and the aim
-    where it is known."""
+    """Error of what is executed as a share of the arm's variance, the bits of the code that are left open, and aims."""
     values = audited.scaled.shape[1]
     errors = found.errors * values / audited.variance
     error = mean_over_demonstrations(errors[-1], found.demonstration, kind="estimate", unit="of the variance")
     left = None
     if found.bits is not None:
         left = dataclasses.asdict(mean_over_demonstrations(found.bits[-1], found.demonstration, kind="upper bound"))
-    aim = None
-    if found.aim is not None:
-        off = mean_over_demonstrations(found.aim.errors[-1], found.aim.demonstration, kind="estimate", unit="mm")
-        aim = dataclasses.asdict(off)
+    aims = {
+        kind: mean_over_demonstrations(aim.errors[-1], aim.demonstration, kind="estimate", unit="mm")
+        for kind, aim in found.aims.items()
+    }
     curve = errors.mean(axis=(1, 2)).tolist()
     counts = [int(np.ceil(fraction * demonstrations)) for fraction in found.fractions]
     return {
         "error": dataclasses.asdict(error),
         "left": left,
-        "aim": aim,
+        "aims": {kind: dataclasses.asdict(off) for kind, off in aims.items()},
         "way": found.way,
         "variance": audited.variance / values,
         "curve": [list(point) for point in zip(counts, curve, strict=True)],

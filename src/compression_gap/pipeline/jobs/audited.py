@@ -13,7 +13,7 @@ from torch import Tensor
 from compression_gap.data.checked import complaint
 from compression_gap.data.split import TRAIN
 from compression_gap.data.trajectories import Chunking, Trajectories, Windows
-from compression_gap.measures.aim import SIDEWAYS, Looks, last_looks, switches
+from compression_gap.measures.aim import KINDS, SIDEWAYS, Looks, last_looks, switches
 from compression_gap.measures.encoder_probe import ProbeData
 from compression_gap.pipeline.jobs.dataset import Dataset
 from compression_gap.scaling import ActionScaling
@@ -76,22 +76,24 @@ class Audited:
         return (self.scaled[rows].double() - mean).square().mean(dim=1).numpy()
 
     @property
-    def looks(self) -> Looks | None:
-        """The chunks that begin at the last look before a gripper's command changes; None without grippers, or where
-        no value that changes is known to move the hand to the side."""
+    def looks(self) -> dict[str, Looks]:
+        """The chunks that begin at the last look before a gripper closes, and before it opens; nothing where there are
+        none, without grippers, or where no value that changes is known to move the hand to the side."""
         given, windows = self.trajectories, self.windows
         if given.scale is None or not given.gripper:
-            return None
+            return {}
         named = {d: given.names[d].partition(" ")[0] for d in self.columns}
         aside = [d for d, name in named.items() if name in SIDEWAYS]
-        if not aside:
-            return None
-        switch = switches(np.asarray(given.action[:, list(given.gripper)]), given.ends)
-        row, step = (
-            torch.from_numpy(some) for some in last_looks(windows.start, given.starts, switch, windows.horizon)
-        )
         mm = tuple(float(self.scaling.half_range[d]) * given.scale[d] for d in aside)
-        return Looks(row, step, tuple(self.columns.index(d) for d in aside), mm)
+        places = tuple(self.columns.index(d) for d in aside)
+        switch, closes = switches(np.asarray(given.action[:, list(given.gripper)]), given.ends)
+        row, step = last_looks(windows.start, given.starts, switch, windows.horizon)
+        found = {}
+        for kind, chosen in zip(KINDS, (closes, ~closes), strict=True):
+            some = chosen & (step > 0)
+            if aside and some.any():
+                found[kind] = Looks(torch.from_numpy(row[some]), torch.from_numpy(step[some]), places, mm)
+        return found
 
     def squared_error(
         self, chunk: Float[np.ndarray, "N T D"], other: Float[np.ndarray, "N T D"]
