@@ -39,7 +39,7 @@ def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     for name in ("audit", "audit_data"):
         module = import_module(f"compression_gap.commands.{name}")
         monkeypatch.setattr(module, "finish", lambda jobs, store, workers, device, quiet: run_here(jobs, store))
-    tiny = {name: replace(budget, heads=TINY) for name, budget in BUDGETS.items()}
+    tiny = {name: replace(budget, heads=TINY, regression=TINY) for name, budget in BUDGETS.items()}
     monkeypatch.setattr(import_module("compression_gap.commands.audit"), "BUDGETS", tiny)
     (code,) = blocks("python")
     exec(compile(code, str(PAGE), "exec"), {})

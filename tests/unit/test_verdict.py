@@ -120,7 +120,7 @@ def test_what_is_doubtful_is_named_with_what_would_settle_it():
 def test_without_a_candidate_the_encoders_gain_is_not_known():
     verdict = offline_verdict(evidence(FLAT, codebook=0.4))
     assert verdict.label == "undetermined"
-    assert verdict.gains["encoder"].text == "not known: give a candidate encoder or states"
+    assert verdict.gains["encoder"].text == "not known: give a candidate encoder (--encoder) or states"
     assert "--encoder" in verdict.settle
     assert verdict.leaning is None
     assert verdict.helps["encoder"] is None
@@ -161,17 +161,16 @@ def test_with_a_curve_gains_are_in_points_and_a_gain_that_no_success_hangs_on_is
     assert offline_verdict(saturated).label == "none: saturated"
 
 
-def test_a_curve_that_understates_gains_denies_none():
-    saturated = evidence(executed(0.3, 0.3, 0.3, bits=8.0), encoder=0.05, codebook=0.2, curve=CURVE, understates=True)
-    verdict = offline_verdict(saturated)
-    assert (verdict.label, verdict.leaning, set(verdict.helps.values())) == ("undetermined", None, {None})
-    assert "encoder: the upgrade itself in the simulator" in verdict.settle
-
-    steep = executed(0.8, 0.8, 0.8, bits=8.0)
-    helped = offline_verdict(evidence(steep, encoder=0.2, codebook=0.7, curve=CURVE, understates=True))
-    assert helped.label == "undetermined"
-    assert helped.reason.startswith("a better encoder helps surely; whether a better code or policy or more data helps")
-    assert offline_verdict(evidence(steep, tokenizer=None, curve=CURVE, understates=True)).helps["codebook"] == 0.0
+def test_a_head_that_has_not_learned_its_code_says_nothing():
+    own = executed(0.9, 0.9, 0.9, bits=8.0)
+    good, fair = np.full(40, 0.2), np.full(60, 0.4)
+    lost = offline_verdict(evidence(own, encoder=0.9, codebook=0.9, without_code=good))
+    assert (lost.label, lost.leaning) == ("undetermined", None)
+    assert lost.reason.startswith("the head errs 3.0 times what the same features without the code")
+    assert "larger --budget" in lost.settle
+    assert offline_verdict(evidence(own, encoder=0.9, codebook=0.9, without_code=fair)).label == "none: saturated"
+    coarse = evidence(own, encoder=0.9, codebook=0.2, tokenizer=0.6, without_code=good)
+    assert offline_verdict(coarse).label == "codebook-bound"
 
 
 def test_errors_are_averaged_over_an_episode_before_they_become_success():

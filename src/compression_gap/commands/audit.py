@@ -15,7 +15,6 @@ from rich.text import Text
 
 from compression_gap import config
 from compression_gap.commands.answer import Answer, finish, show_failures
-from compression_gap.commands.audit_curve import curve_of
 from compression_gap.commands.audit_data import Source, dataset_of, naming
 from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPlan, audit_plan
 from compression_gap.commands.audit_verdict import verdicts_of
@@ -103,8 +102,7 @@ def content_of(plan: AuditPlan, asked: Asked, store: Store, outcome: Outcome) ->
     points = _denoised(plan, store)
     codes = tuple(_code(one, store, outcome, spectrum, points) for one in plan.tokenizers)
     arms = tuple(_arm(arm, told["arms"][arm], plan, store) for arm in TOLD if arm in told["arms"])
-    curve_of_success = curve_of(plan.replays, spectrum.total / told["values"], store)
-    verdicts = verdicts_of(plan, codes, curve_of_success, store)
+    verdicts = verdicts_of(plan, codes, store)
     total = spectrum.total
     curve = gaussian_distortion(spectrum, CURVE_BITS).values / total
     return AuditContent(
@@ -113,7 +111,7 @@ def content_of(plan: AuditPlan, asked: Asked, store: Store, outcome: Outcome) ->
         notes=tuple(told["notes"]),
         budget=plan.budget.name,
         left_out=plan.budget.left_out,
-        unknown=_unknown(told, simulated=curve_of_success is not None),
+        unknown=_unknown(told),
         steps=told["steps"],
         demonstrations=told["demonstrations"],
         tasks=told["tasks"],
@@ -249,11 +247,9 @@ def _lengths(job: AuditHead | None, store: Store) -> CodeLengths | None:
     return CodeLengths(found.fractions, found.bits[..., None], found.demonstration)
 
 
-def _unknown(told: dict[str, Any], *, simulated: bool) -> tuple[str, ...]:
+def _unknown(told: dict[str, Any]) -> tuple[str, ...]:
     """What nobody can know from these demonstrations."""
     lines = ["success: how much of the error a task forgives takes a simulator or a robot (cgap run, with rollouts)"]
-    if simulated:
-        lines = ["success itself: points are read off replays with white noise, and a policy's errors are not white"]
     if told["features"] is None:
         lines.append("the encoder: there are no features (--features FILE, or --encoder where there are pictures)")
     if "state" not in told["arms"]:

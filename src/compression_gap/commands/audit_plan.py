@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from compression_gap import plugins
 from compression_gap.commands import typed
-from compression_gap.commands.audit_curve import noisy_replays
 from compression_gap.data.trajectories import Chunking, Trajectories
 from compression_gap.measures.contrastive import Contrast
 from compression_gap.measures.encoder_probe import Probing
@@ -22,7 +21,6 @@ from compression_gap.pipeline.jobs import (
     CertifiedBits,
     CodeAudit,
     GripperBits,
-    NoisyReplay,
 )
 from compression_gap.pipeline.jobs.audited import Arm, arms_of
 from compression_gap.pipeline.jobs.dataset import Dataset
@@ -50,14 +48,12 @@ class Budget:
     contrast: Contrast | None
     """Of critics that certify bits; None: none are trained."""
     heads: HeadTraining
-    """Of policy heads."""
+    """Of policy heads over codes."""
+    regression: HeadTraining
+    """Of policy heads without a code: their steps cost a fraction, and with too few of them encoders look alike."""
     head_arms: tuple[Arm, ...]
     """What heads are told, where it is there."""
     controls: tuple[Arm, ...]
-    replays: int
-    """Episodes a task, at each of several distortions, on suites that can be simulated."""
-    replay_seconds: float
-    """What these may take on one core; where they would take more, none are made."""
     left_out: tuple[str, ...]
     """What a larger budget would add."""
 
@@ -71,17 +67,15 @@ QUICK = Budget(
     gripper=None,
     contrast=None,
     heads=HeadTraining(steps=200, seeds=(0,), fractions=(0.5, 1.0), judged=600),
+    regression=HeadTraining(steps=400, batch=256, seeds=(0,), fractions=(0.5, 1.0), judged=2000),
     head_arms=("nothing", "features", "candidate", "state"),
     controls=(),
-    replays=0,
-    replay_seconds=0.0,
     left_out=(
         "bits by denoising, which also find what is not linear; certain bits; bits of gripper commands",
         "learning curves over the number of demonstrations",
         "tokenizers that have to be learned (OAT)",
         "control arms: shuffled features, random numbers",
         "more than one probe seed",
-        "gains in points: replays of a suite's expert with noise",
     ),
 )
 MIDDLE = Budget(
@@ -93,10 +87,9 @@ MIDDLE = Budget(
     gripper=TokenProbing(steps=200, width=32, seeds=(0,), fractions=(0.5, 1.0)),
     contrast=Contrast(),
     heads=HeadTraining(steps=400, seeds=(0,), judged=2000),
+    regression=HeadTraining(steps=1200, batch=256, seeds=(0,), judged=2000),
     head_arms=("nothing", "features", "candidate", "known", "state", "shuffled"),
     controls=("shuffled",),
-    replays=20,
-    replay_seconds=240.0,
     left_out=("longer training of tokenizers and probes", "three probe seeds", "the arm of random numbers"),
 )
 LONG = Budget(
@@ -108,10 +101,9 @@ LONG = Budget(
     gripper=TokenProbing(),
     contrast=Contrast(steps=1200),
     heads=HeadTraining(steps=1600),
+    regression=HeadTraining(steps=3200, batch=256),
     head_arms=("nothing", "features", "candidate", "known", "state", "shuffled", "random"),
     controls=("shuffled", "random"),
-    replays=50,
-    replay_seconds=1500.0,
     left_out=(),
 )
 BUDGETS = {budget.name: budget for budget in (QUICK, MIDDLE, LONG)}
@@ -150,15 +142,13 @@ class AuditPlan:
     """Of what the policy has and might have; empty where the budget has none."""
     continuous: dict[Arm, AuditHead]
     """Heads without a code."""
-    replays: tuple[NoisyReplay, ...]
-    """Of the expert, with more and more noise; empty where nothing can be simulated in time."""
 
     @property
     def jobs(self) -> list[Job]:
         codes = [job for plan in self.tokenizers for job in plan.jobs]
         gripper = [self.gripper] if self.gripper else []
         bits = [*self.bits.values(), *gripper, *self.certified.values()]
-        return [self.ledger, *self.continuous.values(), *codes, *bits, *self.replays]
+        return [self.ledger, *self.continuous.values(), *codes, *bits]
 
 
 def audit_plan(
@@ -180,10 +170,10 @@ def audit_plan(
 
     def heads(tokenizer: AuditTokenizer | None) -> dict[Arm, AuditHead]:
         there: tuple[Arm, ...] = (*arms, *controls) if tokenizer is None else ("nothing", *arms, *controls)
-        found: dict[Arm, AuditHead] = {}
+        training, found = budget.regression if tokenizer is None else budget.heads, {}
         for arm in there:
             if arm in (*budget.head_arms, own):
-                found[arm] = AuditHead(dataset, chunking, arm, tokenizer, _training(budget, arm, own))
+                found[arm] = AuditHead(dataset, chunking, arm, tokenizer, _along(training, arm, own))
         return found
 
     plans = []
@@ -206,9 +196,6 @@ def audit_plan(
     certified: dict[Arm, CertifiedBits] = {}
     if budget.contrast is not None:
         certified = {arm: CertifiedBits(dataset, chunking, arm, ledger.sigma, budget.contrast) for arm in arms}
-    replays = noisy_replays(dataset, chunking, budget.replays)
-    if sum(job.cost().seconds for job in replays) > budget.replay_seconds:
-        replays = ()
     return AuditPlan(
         budget=budget,
         dataset=dataset,
@@ -220,7 +207,6 @@ def audit_plan(
         gripper=gripper,
         certified=certified,
         continuous=heads(None),
-        replays=replays,
     )
 
 
@@ -233,6 +219,6 @@ def own_arm(arms: Sequence[Arm]) -> Arm:
     return "nothing"
 
 
-def _training(budget: Budget, arm: Arm, own: Arm) -> HeadTraining:
+def _along(training: HeadTraining, arm: Arm, own: Arm) -> HeadTraining:
     """Along the learning curve for the policy as it is; candidates learn once, from all demonstrations."""
-    return budget.heads if arm in (own, "nothing") else budget.heads.replace(fractions=(1.0,))
+    return training if arm in (own, "nothing") else training.replace(fractions=(1.0,))

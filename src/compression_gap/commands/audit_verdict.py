@@ -17,7 +17,6 @@ from compression_gap.store import Store
 from compression_gap.verdict.heads import Executed
 from compression_gap.verdict.offline import SURE, OfflineEvidence, OfflineVerdict, offline_verdict
 from compression_gap.verdict.prediction import Arms, Part, Reconstruction
-from compression_gap.verdict.success_curve import SuccessCurve
 
 BETTER: tuple[Arm, ...] = ("candidate", "state")
 """What an encoder is compared with, the first that there is."""
@@ -25,15 +24,13 @@ SAME = "the candidate's features are those of the policy's own encoder, so nothi
 NOT_BETTER = "the candidate's features are not better than the policy's own"
 GIVE = "encoder: give a candidate's features (--features or --encoder a second time) or the true state"
 OTHERS = "which says nothing about other encoders"
-MUCH = 2.0  # times the error of a policy without a code, above which the code is hard to predict
 
 
-def verdicts_of(
-    plan: AuditPlan, codes: Sequence[CodeRow], curve: SuccessCurve | None, store: Store
-) -> tuple[VerdictRow, ...]:
+def verdicts_of(plan: AuditPlan, codes: Sequence[CodeRow], store: Store) -> tuple[VerdictRow, ...]:
     """The verdicts that can be given: of the codes first, those that were named in their order, else the best first.
 
-    With a distortion-success curve gains are in points, else in shares of the policy's error.
+    Gains are shares of the policy's error, also where a suite could be simulated: points that are read off replays with
+    noise come out far too small where a policy looks again (`benchmarks/spot_checks.py`).
     """
     free = _own(plan.continuous, store)
     audited = Audited.of(plan.dataset, plan.chunking, store)
@@ -41,14 +38,14 @@ def verdicts_of(
     rows = []
     for one, row in zip(plan.tokenizers, codes, strict=True):
         if (own := _own(one.heads, store)) is not None:
-            told = _row(row, own, one.heads, free, curve, store, audited, same=same)
+            told = _row(row, own, one.heads, free, store, audited, same=same)
             rows.append((float(own[1].errors[-1].mean()), told))
     if not plan.named:
         rows.sort(key=lambda pair: pair[0])
     found = [row for _, row in rows]
     if free is not None:
         row = CodeRow(NO_CODE, {})
-        found.append(_row(row, free, plan.continuous, None, curve, store, audited, same=same))
+        found.append(_row(row, free, plan.continuous, None, store, audited, same=same))
     return tuple(found)
 
 
@@ -65,7 +62,6 @@ def _row(
     own: tuple[Arm, Executed],
     heads: dict[Arm, AuditHead],
     free: tuple[Arm, Executed] | None,
-    curve: SuccessCurve | None,
     store: Store,
     audited: Audited,
     *,
@@ -85,10 +81,8 @@ def _row(
         reconstruction=codes,
         variance=variance,
         entropy=row.code,
-        curve=curve,
-        understates=curve is not None,  # its noise is white
-        episode=executed.demonstration,
         nothing=nothing,
+        without_code=free[1].errors[-1].mean(axis=0) if free and free[0] == arm else None,
     )
     found = offline_verdict(evidence)
     return VerdictRow(
@@ -97,7 +91,7 @@ def _row(
         sentence="; ".join([_sentence(found), *_of_candidate(found, better, same=same)]),
         leaning=found.leaning or "",
         probability=found.probability,
-        evidence=tuple(_evidence(row, executed, free[1] if free else None, arm)),
+        evidence=tuple(_evidence(row, arm)),
         settle=_settle(found, better),
         upgrades=tuple(_upgrades(found, better)),
     )
@@ -119,23 +113,16 @@ def _of_candidate(found: OfflineVerdict, better: Arm | None, *, same: bool) -> l
     return []
 
 
-def _evidence(row: CodeRow, own: Executed, free: Executed | None, arm: Arm) -> list[str]:
+def _evidence(row: CodeRow, arm: Arm) -> list[str]:
     """What the verdict stands on, in words."""
     heads = {head.arm: head for head in row.heads}
     if arm not in heads:
         return []
     head = heads[arm]
-    lines = [
+    return [
         f"the code itself errs by {briefly(row.error, 2, 100)} % of the variance, a policy told {TOLD[arm]} that "
         f"predicts it by {briefly(head.error, 1, 100)} %"
     ]
-    if free is not None and own.errors[-1].mean() > MUCH * free.errors[-1].mean():
-        times = own.errors[-1].mean() / free.errors[-1].mean()
-        lines.append(
-            f"the same policy without the code errs {times:.1f} times less: this code is hard to predict with so many "
-            "demonstrations, or its head was trained too shortly (a larger --budget tells)"
-        )
-    return lines
 
 
 def _settle(found: OfflineVerdict, better: Arm | None) -> str:

@@ -43,6 +43,8 @@ THRESHOLD: dict[Unit, float] = {"points": 5.0, "share of the distortion": 0.1}
 """A gain that counts."""
 SURE = 0.75
 """Probability from which on a part is decided, one way or the other."""
+FAR = 2.0
+"""Times the error of the same features without the code, and of the code itself, above which a head has not learned."""
 NEVER = 1e-10  # variance of scaled actions below which they never change
 DISTORTION = "mean squared error of a scaled action value"
 
@@ -65,10 +67,9 @@ class OfflineEvidence:
     nothing: Float[np.ndarray, " N"] | None = None
     """Mean squared errors of the test chunks for who knows nothing and executes the mean training chunk; None where
     they were not measured."""
-    understates: bool = False
-    """Whether the curve's noise harms less than errors of policies do. White noise does where a policy looks again: it
-    averages out, and what an encoder sees wrongly does not. Then a part that seems not to help may help all the same.
-    """
+    without_code: Float[np.ndarray, " M"] | None = None
+    """Mean squared errors of a regression on the same features, on M test chunks; None without a code, or where they
+    were not measured."""
 
 
 @dataclass(frozen=True)
@@ -115,13 +116,14 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
     take = f"{' and '.join(_TAKEN[part] for part in sure)}, and audit again" if sure else ""
     if (lost := _knows_nothing(evidence)) is not None:
         reason, settle = lost, take or SETTLES_NOTHING
+    elif (lost := _has_not_learned(evidence)) is not None:
+        reason, settle = lost, SETTLES_HEADS
     elif doubtful:
         surely = "".join(f"{_HELP[part]} surely; " for part in sure)
         also = " too" if sure else ""
         reason = f"{surely}whether a better {' or '.join(_NAMES[part] for part in doubtful)} helps{also} is not decided"
         unknown = [f"{_NAMES[part]}: {UNKNOWN[part]}" for part in doubtful if gains[part] is None]
-        tell = _settle_by_rollouts if evidence.understates else _settle
-        more = [tell(part, gain, unit) for part in doubtful if (gain := gains[part]) is not None]
+        more = [_settle(part, gain, unit) for part in doubtful if (gain := gains[part]) is not None]
         settle = "; ".join([*unknown, *([take] if take else more)])
     else:
         reason = _reason(label, quantities, unit)
@@ -147,6 +149,9 @@ SETTLES_NOTHING = (
     "err as much, the actions have several ways to go, which a squared error cannot judge: then only success in a "
     "simulator or on the robot tells"
 )
+
+
+SETTLES_HEADS = "heads that learn longer (a larger --budget), more demonstrations, or the policy itself in a simulator"
 
 
 def _measured(evidence: OfflineEvidence) -> dict[str, Quantity]:
@@ -212,6 +217,21 @@ def _knows_nothing(evidence: OfflineEvidence) -> str | None:
     )
 
 
+def _has_not_learned(evidence: OfflineEvidence) -> str | None:
+    """Why nothing follows from a head that cannot predict its code yet; None if it errs about as much as the same
+    features allow without the code, and the code itself, together."""
+    if evidence.without_code is None or evidence.reconstruction is None:
+        return None
+    allowed = float(evidence.without_code.mean()) + float(evidence.reconstruction.own.mean())
+    times = float(evidence.arms.own.errors[-1].mean()) / max(allowed, NEVER)
+    if times <= FAR:
+        return None
+    return (
+        f"the head errs {times:.1f} times what the same features without the code, and the code itself, err together: "
+        "it has not learned to predict the code, so what a policy through it lacks cannot be told"
+    )
+
+
 def _helps(part: Part, gains: dict[Part, Gain | None], evidence: OfflineEvidence, unit: Unit) -> float | None:
     """Probability that upgrading a part helps; None where it is not known.
 
@@ -220,11 +240,10 @@ def _helps(part: Part, gains: dict[Part, Gain | None], evidence: OfflineEvidence
     """
     gain = gains[part]
     if gain is not None:
-        share = gain.helps(THRESHOLD[unit])
-        return None if evidence.understates and share < SURE else share
+        return gain.helps(THRESHOLD[unit])
     if part == "codebook" and evidence.reconstruction is None:
         return 0.0
-    if part == "encoder" and not evidence.understates:
+    if part == "encoder":
         own = evidence.arms.own.errors[-1:]
         perfect = (
             np.zeros_like(own) if evidence.reconstruction is None else np.minimum(own, evidence.reconstruction.own)
@@ -277,12 +296,4 @@ def _settle(part: Part, gain: Gain, unit: Unit) -> str:
     return (
         f"{_NAMES[part]}: more demonstrations to test on and more head seeds, or the upgrade itself in a simulator; "
         f"the gain is {_amount(gain.value, unit)}, give or take {_amount(1.645 * gain.spread, unit)}"
-    )
-
-
-def _settle_by_rollouts(part: Part, gain: Gain, unit: Unit) -> str:
-    told = _amount(gain.value, unit)
-    return (
-        f"{_NAMES[part]}: the upgrade itself in the simulator (cgap run); replays with noise say {told}, which may be "
-        "far too few where a policy looks again"
     )
