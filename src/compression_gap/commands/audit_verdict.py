@@ -137,7 +137,9 @@ def _upgrades(found: OfflineVerdict, better: Arm | None) -> list[Upgrade]:
         "codebook": "a finer code",
         "data": "twice the demonstrations",
     }
-    return [Upgrade(names[part], _percent(gain), found.helps[part]) for part, gain in found.gains.items()]
+    if found.helps["codebook"] == 0.0 and found.gains["codebook"].value is None:
+        names.pop("codebook")  # without a code there is none to refine
+    return [Upgrade(name, _percent(found.gains[part]), found.helps[part]) for part, name in names.items()]
 
 
 def _percent(gain: Quantity) -> Quantity:

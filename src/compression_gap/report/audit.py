@@ -54,7 +54,7 @@ def render(content: AuditContent) -> str:
         few=few(content),
         aims=AIMS,
         aside=aside,
-        beside=[sentence(told) for told in beside(content)],
+        beside=[sentence(told) for told in beside(content, content.arms)],
         briefly=briefly,
         kind_words=kind_words,
         plain=plain,

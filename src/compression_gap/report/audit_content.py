@@ -116,6 +116,11 @@ class VerdictRow:
     """What would settle it; empty where it is settled."""
     upgrades: tuple[Upgrade, ...] = ()
 
+    @property
+    def openness(self) -> int:
+        """0 for a verdict that commits, 1 for one that leans somewhere, 2 for one that says nothing."""
+        return 0 if self.label != "undetermined" else 1 if self.leaning else 2
+
 
 @dataclass(frozen=True)
 class AuditContent:

@@ -25,45 +25,58 @@ from compression_gap.report.audit_words import (
 WIDTH = 118
 LINES = 40
 MOST_CODES = 3
+CONTROLS = ("shuffled", "random")  # on the page alone
 MOST_UPGRADES = 3
 GAP = 3  # spaces between columns
 
 
 def summary(content: AuditContent, page: str) -> list[str]:
     """The lines; what does not fit is on the page."""
+    shown = [*content.verdicts[:-1][:MOST_CODES], *content.verdicts[-1:]]  # the last is without a code
+    shown.sort(key=lambda row: row.openness)
     lines: list[str] = []
-    settled: set[str] = set()
-    for row in (*content.verdicts[:-1][:MOST_CODES], *content.verdicts[-1:]):  # the last is without a code
-        lines += _verdict(row, evidence=0 if settled else 2, settle=row.settle not in settled)
-        settled.add(row.settle)
+    for row in shown[:1]:
+        lines += [*_verdict(row), *_upgrades(row)]
+    lines += [_in_a_line(row) for row in shown[1:]]
     lines += _wrapped(f"{content.source}: {what_there_is(content)}.")
-    lines += _aligned(_actions(content))
-    lines += [line for told in beside(content) for line in _wrapped(f"  {told}")]
     lines += _aligned(_codes(content.codes, content.continuous))
-    for row in content.verdicts[:1]:
-        lines += _upgrades(row)
     for failure in [failure for row in content.codes if (failure := code_failure(row))][:2]:
         lines += _wrapped(failure)
-    lines += _wrapped(f"cannot be known from this: {'; '.join(content.unknown)}")
+    lines += _aligned(_actions(content))
+    lines += [
+        line for told in beside(content, [content.seen] if content.seen else []) for line in _wrapped(f"  {told}")
+    ]
+    last = _wrapped(f"cannot be known from this: {'; '.join(content.unknown)}")
     if content.left_out:
-        lines += _wrapped(f"left out by --budget {content.budget}: {'; '.join(content.left_out)}")
+        last += _wrapped(f"left out by --budget {content.budget}: {'; '.join(content.left_out)}")
     signs = ", ".join(f"{sign} {kind}" for kind, sign in SIGNS.items())
     unsure = "; ! denoisers not converged: more demonstrations would tell more bits" if _unsure(content) else ""
-    lines += _wrapped(f"{signs}; {few(content) or 'intervals: 95 %, for other demonstrations'}{unsure}")
-    return [*lines[: LINES - 1], f"report: {page}"]
+    last += _wrapped(f"{signs}; {few(content) or 'intervals: 95 %, for other demonstrations'}{unsure}")
+    last = [*last[: LINES // 2], f"report: {page}"]
+    return [*lines[: LINES - len(last)], *last]
 
 
 def _unsure(content: AuditContent) -> bool:
     return any(row.converged is False for row in content.arms)
 
 
-def _verdict(row: VerdictRow, evidence: int, *, settle: bool) -> list[str]:
-    """What would settle it is not said again."""
-    label = verdict_label(row).replace(row.label, row.label.upper(), 1)
-    lines = _wrapped(f"{label} ({way(row)}): {row.sentence}")
-    for line in row.evidence[:evidence]:
+def _verdict(row: VerdictRow) -> list[str]:
+    """With its evidence, and what would settle it."""
+    lines = _wrapped(_said(row))
+    for line in row.evidence[:2]:
         lines += _wrapped(f"  {line}")
-    return [*lines, *(_wrapped(f"  what would settle it: {row.settle}") if row.settle and settle else [])]
+    return [*lines, *(_wrapped(f"  what would settle it: {row.settle}") if row.settle else [])]
+
+
+def _said(row: VerdictRow) -> str:
+    label = verdict_label(row).replace(row.label, row.label.upper(), 1)
+    return f"{label} ({way(row)}): {row.sentence}"
+
+
+def _in_a_line(row: VerdictRow) -> str:
+    """As much as a line holds; all of it is on the page."""
+    first, *more = _wrapped(_said(row))
+    return first if not more else textwrap.shorten(_said(row), WIDTH, placeholder=" \N{HORIZONTAL ELLIPSIS}")
 
 
 def _upgrades(row: VerdictRow) -> list[str]:
@@ -84,6 +97,8 @@ def _actions(content: AuditContent) -> list[list[str]]:
     rows = [[f"bits a chunk, through noise of {content.sigma:g}", "", "beyond the robot's own state", "left open"]]
     rows.append([held, briefly(content.held), "", ""])
     for row in content.arms:
+        if row.arm in CONTROLS:
+            continue
         unsure = " !" if row.converged is False else ""
         beyond = row.denoised_beyond or row.beyond
         rows.append(
@@ -104,7 +119,7 @@ def _codes(codes: Sequence[CodeRow], continuous: Sequence[HeadRow]) -> list[list
         rows.append(["error of the code, mm", *(briefly(row.mm, 2) for row in known), *end])
     of_codes = [{head.arm: head for head in row.heads} for row in known]
     without = [{head.arm: head for head in continuous}] if continuous else []
-    for arm in dict.fromkeys(arm for heads in (*of_codes, *without) for arm in heads):
+    for arm in dict.fromkeys(arm for heads in (*of_codes, *without) for arm in heads if arm not in CONTROLS):
         found = [heads.get(arm) for heads in (*of_codes, *without)]
         words = next(head.words for head in found if head is not None)
         rows.append([f"a policy told {words} errs, %", *(_or_nothing(head and head.error, 1, 100) for head in found)])

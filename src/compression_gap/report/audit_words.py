@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from compression_gap.config import counted
 from compression_gap.measures.quantity import BITS, Kind, Quantity
-from compression_gap.report.audit_content import AIMS, NO_CODE, AuditContent, CodeRow, HeadRow, VerdictRow
+from compression_gap.report.audit_content import AIMS, NO_CODE, ArmRow, AuditContent, CodeRow, HeadRow, VerdictRow
 
 MINUS = "\N{MINUS SIGN}"
 NOT_ABOVE = ", not above 0"
@@ -88,13 +90,13 @@ def tells(arm: str) -> str:
     return "tells" if arm == "state" else "tell"
 
 
-def beside(content: AuditContent) -> list[str]:
-    """What else was found out about the arms: bits that are certain, and those of gripper commands."""
+def beside(content: AuditContent, arms: Sequence[ArmRow]) -> list[str]:
+    """What else was found out about arms: bits that are certain, and those of gripper commands."""
     told = []
-    certain = [f"{row.words} {briefly(row.certified)}" for row in content.arms if row.certified is not None]
+    certain = [f"{row.words} {briefly(row.certified)}" for row in arms if row.certified is not None]
     if certain:
         told.append(f"certain with 95 %, whatever the probe: {', '.join(certain)}")
-    about = [f"{row.words} {tells(row.arm)} {briefly(row.gripper)}" for row in content.arms if row.gripper is not None]
+    about = [f"{row.words} {tells(row.arm)} {briefly(row.gripper)}" for row in arms if row.gripper is not None]
     if about and content.gripper is not None:
         told.append(f"gripper commands, not part of the above, hold {briefly(content.gripper)}: {', '.join(about)}")
     return told

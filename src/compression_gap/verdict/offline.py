@@ -104,20 +104,25 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
             part: Quantity(None, "estimate", unit, "nothing", note=missing[0]) for part in PARTS
         }
         return OfflineVerdict("undetermined", None, None, *missing, unit, dict.fromkeys(PARTS), why, measured)
+    if (lost := _has_not_learned(evidence)) is not None:
+        why = {part: Quantity(None, "estimate", unit, "nothing", note=NOT_LEARNED) for part in PARTS}
+        none: dict[Part, float | None] = dict.fromkeys(PARTS)
+        return OfflineVerdict("undetermined", None, None, lost, SETTLES_HEADS, unit, none, why, measured)
     gains = predict_gains(evidence.arms, evidence.reconstruction, evidence.curve, evidence.episode)
     helps: dict[Part, float | None] = {part: _helps(part, gains, evidence, unit) for part in PARTS}
     quantities: dict[Part, Quantity] = {
         part: gain.quantity if gain else Quantity(None, "estimate", unit, "nothing", note=UNKNOWN[part])
         for part, gain in gains.items()
     }
+    lost = _knows_nothing(evidence)
+    if lost is not None:  # it may say what surely helps, and denies nothing
+        helps = {part: share if share is not None and share >= SURE else None for part, share in helps.items()}
     label, probability = _likeliest(helps)
     doubtful = _doubtful(helps, label)
     sure: list[Part] = [part for part in PARTS if (helps[part] or 0.0) >= SURE]
     take = f"{' and '.join(_TAKEN[part] for part in sure)}, and audit again" if sure else ""
-    if (lost := _knows_nothing(evidence)) is not None:
+    if lost is not None:
         reason, settle = lost, take or SETTLES_NOTHING
-    elif (lost := _has_not_learned(evidence)) is not None:
-        reason, settle = lost, SETTLES_HEADS
     elif doubtful:
         surely = "".join(f"{_HELP[part]} surely; " for part in sure)
         also = " too" if sure else ""
@@ -151,6 +156,7 @@ SETTLES_NOTHING = (
 )
 
 
+NOT_LEARNED = "not known: the head has not learned to predict the code"
 SETTLES_HEADS = "heads that learn longer (a larger --budget), more demonstrations, or the policy itself in a simulator"
 
 
@@ -228,7 +234,7 @@ def _has_not_learned(evidence: OfflineEvidence) -> str | None:
         return None
     return (
         f"the head errs {times:.1f} times what the same features without the code, and the code itself, err together: "
-        "it has not learned to predict the code, so what a policy through it lacks cannot be told"
+        "it has not learned to predict the code"
     )
 
 
