@@ -161,7 +161,7 @@ def truth(store, pipeline):
 
 
 def predicted(store, pipeline):
-    """The verdict that an audit gives, and the gains in points that white noise lets expect."""
+    """The verdict that an audit gives, the gains that it stands on, and those in points that white noise lets expect."""
     upgrades, own = pipeline.upgrades, pipeline.head()
     heads = {part: upgrades[part].head() if part in upgrades else None for part in ("encoder", "codebook")}
     loaded = {part: job and job.load(store) for part, job in heads.items()}
@@ -180,7 +180,7 @@ def predicted(store, pipeline):
     reached = [within(store, job) for job in replays]
     sizes = [np.full(len(one), job.share * own.variance(store)) for one, job in zip(reached, replays, strict=True)]
     curve = SuccessCurve.fit(np.concatenate(sizes), np.concatenate(reached))
-    return verdict, predict_gains(arms, codes, curve, arms.own.demonstration)
+    return verdict, predict_gains(arms, codes), predict_gains(arms, codes, curve, arms.own.demonstration)
 
 
 def label(true):
@@ -216,10 +216,10 @@ def main(store):
     print("| --- | --- | --- | --- | --- |")
     labels = []
     for one in PIPELINES:
-        true, (verdict, points) = truth(store, one), predicted(store, one)
+        true, (verdict, shares, points) = truth(store, one), predicted(store, one)
         labels.append((one.name, label(true), verdict.label, by_ladder(store, one)))
         for part in one.upgrades:
-            real, share, noise = true[part], verdict.gains[part], points[part].quantity
+            real, share, noise = true[part], shares[part].quantity, points[part].quantity
             print(
                 f"| {one.name} | {part} | {real.value:+.0f} [{real.low:+.0f}, {real.high:+.0f}] "
                 f"| {100 * share.value:.0f} [{100 * share.low:.0f}, {100 * share.high:.0f}] "
