@@ -161,7 +161,7 @@ def truth(store, pipeline):
 
 
 def predicted(store, pipeline):
-    """The verdict that an audit gives, the gains that it stands on, and those in points that white noise lets expect."""
+    """The verdict of an audit, the gains that it stands on, and those in points that white noise lets expect."""
     upgrades, own = pipeline.upgrades, pipeline.head()
     heads = {part: upgrades[part].head() if part in upgrades else None for part in ("encoder", "codebook")}
     loaded = {part: job and job.load(store) for part, job in heads.items()}

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from compression_gap.data.split import TEST, TRAIN, Split
 from compression_gap.measures import room
+from compression_gap.measures.aim import Looks
 from compression_gap.measures.token_probe import Codes, TokenProbing, probe_tokens
 from compression_gap.testing.pipelines import Pipeline, ResidualCode, World
 from compression_gap.testing.upgrades import codes_of
@@ -185,3 +187,32 @@ def test_demonstrations_are_divided_task_by_task(tmp_path: Path):
     training = TRAINING.replace(steps=4, seeds=(0,), fractions=(1.0,))
     found = retrain_heads(features.flatten(1), chunks, None, demonstration, training, tmp_path, quiet, task=task)
     assert set(found.demonstration.tolist()) == {12, 13}  # the last of each task
+
+
+@pytest.mark.parametrize("with_code", [True, False])
+def test_the_aim_is_taken_on_tested_looks_in_pieces_of_any_size(
+    with_code: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    world = World(EASY)
+    cases = world.cases("demonstrations", EASY.demonstrations)
+    chunks = cases.shown.unflatten(1, (EASY.steps, EASY.actions))
+    features, code = world.features(cases, EASY.noise), code_of(world, codes_of(world)["own"], cases.shown)
+    tested = Split(cases.demonstration).rows(TEST)
+    learned = Split(cases.demonstration).rows(TRAIN)
+
+    def looks(rows: torch.Tensor) -> Looks:
+        return Looks(rows, torch.full((len(rows),), EASY.steps), (0, 1), (3.0, 4.0))
+
+    def found(name: str) -> Executed:
+        places = {"opens": looks(torch.cat([learned[:9], tested[:11]])), "closes": looks(learned)}
+        given = (features, chunks, code if with_code else None, cases.demonstration, TRAINING, tmp_path / name, quiet)
+        return retrain_heads(*given, looks=places)
+
+    aims = found("whole").aims
+    assert set(aims) == {"opens"}
+    assert aims["opens"].rows.tolist() == tested[:11].tolist()
+    assert aims["opens"].errors.shape == (2, 2, 11)
+    assert aims["opens"].errors.min() > 0
+    assert found("whole").aims["opens"].errors.tolist() == aims["opens"].errors.tolist()  # as it was kept
+    monkeypatch.setattr(heads, "ROWS", 4)
+    np.testing.assert_allclose(found("pieces").aims["opens"].errors, aims["opens"].errors, rtol=1e-4)

@@ -86,6 +86,7 @@ def retrain_heads(
     _check(features, chunks, code, split)
     rows = evenly(split.rows(TEST), training.judged)
     looks = {kind: some.only((split.part == TEST)[some.row]) for kind, some in (looks or {}).items()}
+    looks = {kind: some for kind, some in looks.items() if len(some.row)}
     if (folder / RESULT).exists():
         return _told(load_file(folder / RESULT), training, rows, looks, demonstration)
     folder.mkdir(parents=True, exist_ok=True)
@@ -114,7 +115,9 @@ def retrain_heads(
     choose(heads, moments, lambda: errors_on(watched).mean(dim=1))
     result = {"errors": errors_on(rows).view(shape), "way": torch.tensor(WAYS.index(way))}
     for kind, some in looks.items():
-        acted = executed(heads.model, inputs[way][some.row], code, mean).unflatten(2, chunks.shape[1:])
+        pieces = inputs[way][some.row].split(ROWS)
+        acted = torch.cat([executed(heads.model, seen, code, mean) for seen in pieces], dim=1)
+        acted = acted.unflatten(2, chunks.shape[1:])
         result[kind] = some.off(acted, chunks[some.row]).view(*shape[:2], -1)
     if code is not None:
         choose(heads, moments, partial(validation_loss, heads, inputs[way][watched], target[watched]))
