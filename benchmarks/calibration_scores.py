@@ -55,13 +55,7 @@ class Case:
 
     def label(self, unit):
         """What is true, or unresolved."""
-        helps = {part: gain.clears(THRESHOLD[unit]) for part, gain in self.true[unit].items()}
-        yes = [part for part, share in helps.items() if share]
-        if len(yes) > 1:
-            return "several"
-        if None in helps.values():
-            return UNRESOLVED
-        return BOUND[yes[0]] if yes else "none: saturated"
+        return label_of(self.true[unit], unit)
 
     @property
     def online_label(self):
@@ -77,6 +71,17 @@ class Case:
         """The paper's reading."""
         short = self.pipeline.nominal_bits < float(self.seen["bits about actions"])
         return "codebook-bound" if short else "encoder-bound"
+
+
+def label_of(true, unit):
+    """The label that true gains give, or unresolved."""
+    helps = {part: gain.clears(THRESHOLD[unit]) for part, gain in true.items()}
+    yes = [part for part, share in helps.items() if share]
+    if len(yes) > 1:
+        return "several"
+    if None in helps.values():
+        return UNRESOLVED
+    return BOUND[yes[0]] if yes else "none: saturated"
 
 
 def share(hits, of):

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from calibration_scores import label_of
 
 from compression_gap.commands.answer import finish
 from compression_gap.commands.audit_plan import BUDGETS
@@ -51,7 +52,7 @@ from compression_gap.suites.tabletop.suite import Tabletop
 from compression_gap.testing.upgrades import Gain, gain
 from compression_gap.tokenizers.oat import Oat
 from compression_gap.training import Training
-from compression_gap.verdict.offline import BOUND, THRESHOLD, OfflineEvidence, offline_verdict
+from compression_gap.verdict.offline import OfflineEvidence, offline_verdict
 from compression_gap.verdict.prediction import PARTS, Arms, Reconstruction, predict_gains
 from compression_gap.verdict.success_curve import SuccessCurve
 
@@ -183,17 +184,6 @@ def predicted(store, pipeline):
     return verdict, predict_gains(arms, codes), predict_gains(arms, codes, curve, arms.own.demonstration)
 
 
-def label(true):
-    """What is true, or unresolved, as in `calibration_scores.py`."""
-    helps = {part: one.clears(THRESHOLD["points"]) for part, one in true.items()}
-    yes = [part for part, share in helps.items() if share]
-    if len(yes) > 1:
-        return "several"
-    if None in helps.values():
-        return "unresolved"
-    return BOUND[yes[0]] if yes else "none: saturated"
-
-
 def by_ladder(store, pipeline):
     """What rollouts say that binds: the expert, the true state, and the policy as it is."""
     if pipeline.sight is STATE or pipeline.method.tokenizer is not None:
@@ -217,7 +207,7 @@ def main(store):
     labels = []
     for one in PIPELINES:
         true, (verdict, shares, points) = truth(store, one), predicted(store, one)
-        labels.append((one.name, label(true), verdict.label, by_ladder(store, one)))
+        labels.append((one.name, label_of(true, "points"), verdict.label, by_ladder(store, one)))
         for part in one.upgrades:
             real, share, noise = true[part], shares[part].quantity, points[part].quantity
             print(

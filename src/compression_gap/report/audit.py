@@ -8,8 +8,9 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from compression_gap.config import counted
+from compression_gap.measures.aim import KINDS
 from compression_gap.measures.quantity import Quantity
-from compression_gap.report.audit_content import AIMS, AuditContent, CodeRow, HeadRow
+from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow
 from compression_gap.report.audit_words import (
     aside,
     beside,
@@ -52,7 +53,7 @@ def render(content: AuditContent) -> str:
         ],
         what=what_there_is(content),
         few=few(content),
-        aims=AIMS,
+        aims=KINDS,
         aside=aside,
         beside=[sentence(told) for told in beside(content, content.arms)],
         briefly=briefly,

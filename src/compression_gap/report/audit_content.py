@@ -10,7 +10,6 @@ from typing import Any, get_type_hints
 from compression_gap.measures.quantity import Quantity
 
 NO_CODE = "no code"
-AIMS = ("closes", "opens")  # what a gripper does where the aim is taken
 """The name of the policy without a code."""
 
 

@@ -6,8 +6,9 @@ import re
 import textwrap
 from collections.abc import Sequence
 
+from compression_gap.measures.aim import KINDS
 from compression_gap.measures.quantity import Quantity
-from compression_gap.report.audit_content import AIMS, AuditContent, CodeRow, HeadRow, VerdictRow
+from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow, VerdictRow
 from compression_gap.report.audit_words import (
     SIGNS,
     aside,
@@ -75,8 +76,7 @@ def _said(row: VerdictRow) -> str:
 
 def _in_a_line(row: VerdictRow) -> str:
     """As much as a line holds; all of it is on the page."""
-    first, *more = _wrapped(_said(row))
-    return first if not more else textwrap.shorten(_said(row), WIDTH, placeholder=" \N{HORIZONTAL ELLIPSIS}")
+    return textwrap.shorten(_said(row), WIDTH, placeholder=" \N{HORIZONTAL ELLIPSIS}")
 
 
 def _upgrades(row: VerdictRow) -> list[str]:
@@ -124,7 +124,7 @@ def _codes(codes: Sequence[CodeRow], continuous: Sequence[HeadRow]) -> list[list
         words = next(head.words for head in found if head is not None)
         rows.append([f"a policy told {words} errs, %", *(_or_nothing(head and head.error, 1, 100) for head in found)])
         if any(map(aside, found)):
-            rows.append([f"  is aside where the gripper {' / '.join(AIMS)}, mm", *map(aside, found)])
+            rows.append([f"  is aside where the gripper {' / '.join(KINDS)}, mm", *map(aside, found)])
         if any(head is not None and head.told is not None for head in found):
             rows.append(["  and is told of the code, bits", *(_or_nothing(head and head.told) for head in found)])
     return rows

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compression_gap.config import counted
+from compression_gap.measures.aim import KINDS
 from compression_gap.measures.quantity import BITS, Kind, Quantity
-from compression_gap.report.audit_content import AIMS, NO_CODE, ArmRow, AuditContent, CodeRow, HeadRow, VerdictRow
+from compression_gap.report.audit_content import NO_CODE, ArmRow, AuditContent, CodeRow, HeadRow, VerdictRow
 
 MINUS = "\N{MINUS SIGN}"
 NOT_ABOVE = ", not above 0"
@@ -42,7 +43,7 @@ def aside(head: HeadRow | None) -> str:
     """How far to the side the hand is where the gripper closes and opens; empty where that is not known."""
     if head is None or not head.aims:
         return ""
-    return " / ".join(briefly(head.aims.get(kind)) for kind in AIMS)
+    return " / ".join(briefly(head.aims.get(kind)) for kind in KINDS)
 
 
 def sentence(text: str) -> str:

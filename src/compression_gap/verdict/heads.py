@@ -137,13 +137,13 @@ def _told(
 ) -> Executed:
     """What was found on test chunks, and on the looks among them."""
     arrays = {name: tensor.cpu().numpy() for name, tensor in result.items()}
-    way, of = WAYS[int(arrays["way"])], (training.fractions,)
+    way, fractions = WAYS[int(arrays["way"])], training.fractions
 
     def placed(chosen: Int[Tensor, " M"]) -> tuple[np.ndarray, np.ndarray, str]:
         return chosen.cpu().numpy(), demonstration[chosen].cpu().numpy(), way
 
-    aims = {kind: Executed(*of, arrays[kind], None, *placed(some.row)) for kind, some in looks.items()}
-    return Executed(*of, arrays["errors"], arrays.get("bits"), *placed(rows), aims)
+    aims = {kind: Executed(fractions, arrays[kind], None, *placed(some.row)) for kind, some in looks.items()}
+    return Executed(fractions, arrays["errors"], arrays.get("bits"), *placed(rows), aims)
 
 
 def _check(features: Tensor, chunks: Tensor, code: Code | None, split: Split) -> None:

@@ -98,16 +98,10 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
     """Judges by predicted gains: in points where there is a distortion-success curve, else in distortion."""
     unit: Unit = "share of the distortion" if evidence.curve is None else "points"
     measured = _measured(evidence)
-    missing = _too_little(evidence)
-    if missing:
-        why: dict[Part, Quantity] = {
-            part: Quantity(None, "estimate", unit, "nothing", note=missing[0]) for part in PARTS
-        }
-        return OfflineVerdict("undetermined", None, None, *missing, unit, dict.fromkeys(PARTS), why, measured)
+    if (missing := _too_little(evidence)) is not None:
+        return _silent(*missing, missing[0], unit, measured)
     if (lost := _has_not_learned(evidence)) is not None:
-        why = {part: Quantity(None, "estimate", unit, "nothing", note=NOT_LEARNED) for part in PARTS}
-        none: dict[Part, float | None] = dict.fromkeys(PARTS)
-        return OfflineVerdict("undetermined", None, None, lost, SETTLES_HEADS, unit, none, why, measured)
+        return _silent(lost, SETTLES_HEADS, NOT_LEARNED, unit, measured)
     gains = predict_gains(evidence.arms, evidence.reconstruction, evidence.curve, evidence.episode)
     helps: dict[Part, float | None] = {part: _helps(part, gains, evidence, unit) for part in PARTS}
     quantities: dict[Part, Quantity] = {
@@ -158,6 +152,12 @@ SETTLES_NOTHING = (
 
 NOT_LEARNED = "not known: the head has not learned to predict the code"
 SETTLES_HEADS = "heads that learn longer (a larger --budget), more demonstrations, or the policy itself in a simulator"
+
+
+def _silent(reason: str, settle: str, note: str, unit: Unit, measured: dict[str, Quantity]) -> OfflineVerdict:
+    """Nothing can be said, and `note` stands in place of the gains."""
+    gains: dict[Part, Quantity] = {part: Quantity(None, "estimate", unit, "nothing", note=note) for part in PARTS}
+    return OfflineVerdict("undetermined", None, None, reason, settle, unit, dict.fromkeys(PARTS), gains, measured)
 
 
 def _measured(evidence: OfflineEvidence) -> dict[str, Quantity]:
