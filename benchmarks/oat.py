@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from compression_gap.commands.answer import finish
-from compression_gap.commands.data import suite_named
+from compression_gap.commands.selection import suite_named
 from compression_gap.pipeline.jobs import TrainedTokenizer
 from compression_gap.pipeline.jobs.data import read_demos
 from compression_gap.pipeline.plan import demonstrations

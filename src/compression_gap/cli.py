@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         complain("\nstopped: nothing that was finished is lost, and the same command resumes from here")
         return INTERRUPTED
     except (ValueError, StoreError, ImportError, OSError) as error:
-        complain(f"cgap: {error}")
+        complain(f"cgap: {error}{_meant(args, rest, str(error))}")
         return BAD_INPUT
     text = json.dumps(answer.data, allow_nan=False) + "\n" if args.json else shown(answer)
     return FAILED if not said(text) or answer.failed else 0
@@ -80,11 +81,12 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
             return commands.tolerance(selection(args, rest), args.tokenizer, *replay_with, quiet=args.json)
         case "list":
             return commands.listing(args.what)
-        case _:
+        case "evaluate":
             rollouts = (args.protocol, args.episodes, args.execute)
             run_with = (args.workers, args.device)
             settings = (args.decoding, args.videos, leaves(rest))
             return commands.evaluate(args.folder, rollouts, *settings, *run_with, quiet=args.json)
+    raise AssertionError(f"{args.command} is not wired")
 
 
 def selection(args: argparse.Namespace, rest: list[str]) -> Selection:
@@ -118,6 +120,16 @@ def asked(args: argparse.Namespace, rest: list[str]) -> Asked:
     return Asked(source, args.tokenizer, args.budget, args.horizon, args.stride)
 
 
+def _meant(args: argparse.Namespace, rest: Sequence[str], error: str) -> str:
+    """The option that was probably meant, where a word that is none was taken for a setting and is complained about."""
+    options = [f"--{name.replace('_', '-')}" for name in vars(args)]
+    for word in rest:
+        name = word.partition("=")[0]
+        if word.startswith("--") and name[2:] in error and (near := difflib.get_close_matches(name, options, n=1)):
+            return f" (or the option {near[0]}?)"
+    return ""
+
+
 def leaves(rest: list[str]) -> dict[str, str]:
     """`--a.b value` and `--a.b=value` as {"a.b": "value"}.
 
@@ -128,6 +140,6 @@ def leaves(rest: list[str]) -> dict[str, str]:
     for word in words:
         name, equals, value = word.removeprefix("--").partition("=")
         if not word.startswith("--") or (not equals and (value := next(words, "")) == ""):
-            raise ValueError(f"expected --setting value, for example --method.policy.width 128, got {word!r}")
+            raise ValueError(f"expected settings as --name value, got {word!r}")
         found[name] = value
     return found

@@ -349,7 +349,10 @@ def test_the_page_is_quiet_in_a_browser(scheme: int, tmp_path: Path):
     ("words", "message"),
     [
         (["gone.npz"], "gone.npz: there is no such file or folder"),
-        (["tabeltop"], "there is no suite 'tabeltop'; did you mean 'tabletop'?"),
+        (
+            ["tabeltop"],
+            "no such file or folder: there is no suite 'tabeltop'; did you mean 'tabletop'?",
+        ),
         (["own.npz", "--tokenizer", "binnig"], "tokenizers has no kind 'binnig'; did you mean 'binning'?"),
         (["own.npz", "--encoder", "state"], "own.npz has no pictures that are read here; compute its features"),
         (["own.npz", "--horizon", "31"], "the longest has 30; choose a --horizon of at most 30"),

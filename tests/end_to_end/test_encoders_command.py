@@ -13,7 +13,8 @@ from rich.console import Console
 from browser import DARK, LIGHT, look_legible
 from compression_gap.cli import main
 from compression_gap.commands import Answer, Selection, encoders
-from compression_gap.commands.encoders import default_ladder, encoder_named, notes
+from compression_gap.commands.encoders import default_ladder, notes
+from compression_gap.commands.typed import encoder_named
 from compression_gap.encoders.channel import Channel
 from compression_gap.encoders.supervised import Supervised
 from compression_gap.measures.encoder_probe import Probing

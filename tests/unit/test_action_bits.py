@@ -181,7 +181,7 @@ def test_five_of_seven_demonstrations_of_every_task_are_for_training():
 
 
 def test_bad_input_is_refused_in_one_sentence(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"at least 8 demonstrations to test on, got 5 of 40: .* so make more"):
+    with pytest.raises(ValueError, match=r"at least 8 demonstrations to test on, got 5 of 40: .* so more are needed"):
         parts_of(np.zeros(40, dtype=np.int64))
     with pytest.raises(ValueError, match=r"Probing\.sigma is a noise on actions scaled to \[-1, 1\]"):
         Probing(sigma=0.0)

@@ -55,7 +55,9 @@ VERDICT = VerdictRow(
     probability=0.93,
     evidence=("the code itself errs little",),
     settle="",
-    upgrades=(Upgrade("a better encoder", Quantity(40.0, "estimate", "% of the error", "90 %", 30.0, 50.0), 0.99),),
+    upgrades=(
+        Upgrade("a better encoder", Quantity(40.0, "estimate", "% of the error", "90 %", 30.0, 50.0), 10.0, 0.99),
+    ),
 )
 UNDETERMINED = replace(
     VERDICT, code="fast", label="undetermined", leaning="several", probability=0.4, settle="more data"
@@ -122,7 +124,7 @@ def test_the_lines_say_verdict_kinds_and_what_is_missing():
     assert "200 of 800 chunks" in text
     assert "! denoisers not converged" in text
     assert "The denoisers have not converged" in render(CONTENT)
-    assert "counts with probability 0.99" in text
+    assert "more than 10 with probability 0.99" in text
     assert lines[-1] == "report: page.html"
 
 
@@ -152,7 +154,7 @@ def test_no_line_is_wider_than_a_terminal(name: str, value: float):
     )
     arm = replace(CONTENT.arms[0], words="the candidate's features", denoised_beyond=bits(value))
     upgrade = Upgrade(
-        "a better encoder (the candidate's features)", Quantity(1e3, "estimate", "points", "90 %", 0, 2e3), 1
+        "a better encoder (the candidate's features)", Quantity(1e3, "estimate", "points", "90 %", 0, 2e3), 5, 1
     )
     verdict = replace(VERDICT, code=f"{name}0", upgrades=(upgrade,))
     wide = replace(CONTENT, codes=codes, continuous=(head,), arms=(arm,), verdicts=(verdict, UNDETERMINED))

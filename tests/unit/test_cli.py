@@ -48,8 +48,12 @@ def test_the_public_names_are_there():
         (["try", "smoke", "--sight", "strnog"], "the study has no sight 'strnog'; did you mean 'strong'?"),
         (["try", "smoke", "--method.policy.widht", "3"], "Diffusion has no field 'widht'; did you mean 'width'?"),
         (["try", "smoke", "--method.policy.width", "3.5"], "width: expected int, got 3.5"),
-        (["try", "smoke", "--method.policy.width"], "expected --setting value"),
-        (["try", "smoke", "width=3"], "expected --setting value, for example --method.policy.width 128, got 'width=3'"),
+        (["try", "smoke", "--method.policy.width"], "expected settings as --name value"),
+        (["try", "smoke", "width=3"], "expected settings as --name value, got 'width=3'"),
+        (
+            ["collect", "tabletop", "--worker", "2"],
+            "Tabletop has no field 'worker'; there are batch, image_size, tolerance_mm (or the option --workers?)",
+        ),
         (["evaluate", "nowhere"], "nowhere holds no result of cgap"),
     ],
 )

@@ -190,7 +190,15 @@ def test_a_row_that_fails_leaves_the_others_alone(patched: None, tmp_path: Path)
 
 def test_a_table_of_failures_is_still_a_page():
     rows = [{"name": "lost", "spec": None, "failed": "ValueError: <why>"}]
-    facts = {"name": "tabletop", "horizon": 4, "episodes": 10, "stride": 1, "tasks": ["push"], "gaussian_curve": []}
+    facts = {
+        "name": "tabletop",
+        "horizon": 4,
+        "episodes": 10,
+        "recorded": False,
+        "stride": 1,
+        "tasks": ["push"],
+        "gaussian_curve": [],
+    }
     facts |= {"denoiser_curve": [], "denoiser_failed": "ValueError: too few"}
     page = render(sheet(facts | {"tokenizers": rows}, "cgap tokenizers tabletop"))
     assert "ValueError: &lt;why&gt;" in page
@@ -235,7 +243,10 @@ def test_what_depends_on_the_state_is_easier_to_predict_from_it(
         (["--tokenizer", "oat:tokens"], "oat:tokens: expected oat:field=value,field=value, got 'tokens'"),
         (["--tokenizer", "oat:tokens=many"], "tokens: expected int, got 'many'"),
         (["--tokenizer", "oat", "--horizon", "7"], "Oat.patch: expected a divisor of the horizon 7, got 2"),
-        (["--episodes", "9"], "--episodes 9: every tenth demonstration of a task is held out"),
+        (
+            ["--episodes", "9"],
+            "got 9 demonstrations of each task: every tenth is held out and measured on",
+        ),
         (["--sise", "3"], "Tabletop has no field 'sise'"),
     ],
 )

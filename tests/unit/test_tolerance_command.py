@@ -270,7 +270,10 @@ def test_an_expert_that_always_fails_has_no_tolerance(measured: Answer):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["tabletop", "--episodes", "9"], "--episodes 9: every tenth demonstration of a task is held out"),
+        (
+            ["tabletop", "--episodes", "9"],
+            "got 9 demonstrations of each task: every tenth is held out and measured on",
+        ),
         (["tabletop", "--tokenizer", "oatt"], "tokenizers has no kind 'oatt'; did you mean 'oat'?"),
         (["tabletop", "--tokenizer", "./nowhere"], "nowhere holds no result of cgap"),
         (["tabletop", "--horizon", "7"], "Oat.patch: expected a divisor of the horizon 7, got 2"),

@@ -120,7 +120,7 @@ def test_what_is_doubtful_is_named_with_what_would_settle_it():
 def test_without_a_candidate_the_encoders_gain_is_not_known():
     verdict = offline_verdict(evidence(FLAT, codebook=0.4))
     assert verdict.label == "undetermined"
-    assert verdict.gains["encoder"].text == "not known: give a candidate encoder (--encoder) or states"
+    assert verdict.gains["encoder"].text == prediction.UNKNOWN["encoder"]
     assert "--encoder" in verdict.settle
     assert verdict.leaning is None
     assert verdict.helps["encoder"] is None

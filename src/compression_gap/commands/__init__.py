@@ -5,10 +5,12 @@ from compression_gap.commands.answer import Answer
 from compression_gap.commands.audit import Asked, audit
 from compression_gap.commands.audit_data import Source
 from compression_gap.commands.cell import try_cell
-from compression_gap.commands.data import Selection, collect
+from compression_gap.commands.collect import collect
 from compression_gap.commands.encoders import encoders
-from compression_gap.commands.files import export_files, import_files, recorded
+from compression_gap.commands.files import export_files, import_files
 from compression_gap.commands.parts import listing
+from compression_gap.commands.recordings import recorded
+from compression_gap.commands.selection import Selection
 from compression_gap.commands.store import status
 from compression_gap.commands.study import forecast, report, run_study
 from compression_gap.commands.tokenizers import tokenizers

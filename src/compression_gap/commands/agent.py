@@ -45,6 +45,8 @@ def evaluate(
     execute = execute or min(Rollouts.execute, agent.agent.horizon)
     if execute > agent.agent.horizon:
         raise ValueError(f"--execute: the agent's chunks have {agent.agent.horizon} actions, got {execute}")
+    if any(job.protocol == protocol for job in agent.demonstrations):
+        raise ValueError(f"--protocol {protocol}: the agent has learned from demonstrations that begin there")
     agent.suite.check_episodes(protocol, episodes)
     as_trained = judged(agent, Rollouts(protocol, episodes, execute), decoding)
     jobs = as_trained

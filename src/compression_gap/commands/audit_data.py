@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from compression_gap.commands.answer import finish
-from compression_gap.commands.data import Selection, suite_named
-from compression_gap.commands.encoders import encoder_named
+from compression_gap.commands.selection import Selection, suite_named
+from compression_gap.commands.typed import encoder_named
 from compression_gap.encoders.base import EncoderSpec
-from compression_gap.pipeline.jobs import Demonstrations, Drawings, Features, TrainedEncoder
+from compression_gap.pipeline.jobs import Drawings, Features
 from compression_gap.pipeline.jobs.dataset import (
     Dataset,
     FileDataset,
@@ -20,11 +20,9 @@ from compression_gap.pipeline.jobs.dataset import (
     dataset_of_files,
     import_dataset,
 )
-from compression_gap.pipeline.plan import demonstrations
+from compression_gap.pipeline.plan import pretrained
 from compression_gap.pipeline.progress import bar
 from compression_gap.store import Store
-from compression_gap.suites.base import SuiteSpec
-from compression_gap.training import Training
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,18 @@ class Source:
 
     @property
     def is_suite(self) -> bool:
-        """Whether the demonstrations are a suite's. Raises ValueError if there is neither a file nor a suite."""
+        """Whether the demonstrations are a suite's. Raises ValueError if there is neither a file nor a suite, and for
+        more than one suite."""
         if any(path.exists() for path in self.paths):
             return False
         first = self.typed[0]
-        if len(self.typed) == 1 and not Path(first).suffix and "/" not in first:
+        if Path(first).suffix or "/" in first:
+            raise ValueError(f"{first}: there is no such file or folder; a dataset of a hub has to be downloaded first")
+        with naming(f"{first}: there is no such file or folder"):
             suite_named(first)
-            return True
-        raise FileNotFoundError(f"{first}: there is no such file or folder")
+        if len(self.typed) > 1:
+            raise ValueError(f"expected one suite at a time, or files; got {' '.join(self.typed)}")
+        return True
 
     @property
     def name(self) -> str:
@@ -126,14 +128,18 @@ def _of_suite(source: Source, stride: int) -> SuiteDataset:
         if value is not None:
             raise ValueError(f"{name} {value}: it is for files, and {source.typed[0]} is a suite; leave it away")
     spec = source.selection.spec()
-    by_task = source.selection.jobs(spec, spec.build())
+    selection = source.selection
+    by_task = selection.jobs(spec, spec.build())
     demos = tuple(job for jobs in by_task.values() for job in jobs)
     found = SuiteDataset(demos)
     for encoder in reversed(_frozen(source.encoders)):  # the candidate first: the own encoder's has it beside it
-        trained = _pretrained(encoder, source.selection, spec, list(by_task), demos[0].protocol)
-        features: tuple[Features, ...] = ()
+        trained, features = None, ()
+        if encoder.pretraining_steps:  # on as many further demonstrations
+            trained = pretrained(encoder, spec, selection.further(spec, selection.attempts, selection.attempts))
         if encoder.sees:
-            features = tuple(Features(encoder, trained, _drawings(job, spec, stride)) for job in demos)
+            features = tuple(
+                Features(encoder, trained, Drawings(job, spec.cameras, history=1, stride=stride)) for job in demos
+            )
         found = SuiteDataset(demos, encoder, trained, features, found if found.encoder else None)
     return found
 
@@ -171,20 +177,3 @@ def _shown(job: FileDataset, specs: Sequence[EncoderSpec], source: Source, strid
             )
     own, candidate, *_ = [*specs, None]
     return job.replace(encoder=own, candidate_encoder=candidate, every=stride)
-
-
-def _pretrained(
-    encoder: EncoderSpec, selection: Selection, suite: SuiteSpec, tasks: list[int], protocol: str
-) -> TrainedEncoder | None:
-    """Whatever is pretrained learns from as many further demonstrations."""
-    if not encoder.pretraining_steps:
-        return None
-    count = selection.attempts
-    suite.check_episodes(protocol, 2 * count)
-    further = demonstrations(suite, tasks, count, count, protocol)
-    training = Training(encoder.pretraining_steps, batch=64, learning_rate=3e-3, schedule="cosine")
-    return TrainedEncoder(encoder, tuple(_drawings(job, suite, 4) for job in further), training)
-
-
-def _drawings(job: Demonstrations, suite: SuiteSpec, stride: int) -> Drawings:
-    return Drawings(job, suite.cameras, history=1, stride=stride)

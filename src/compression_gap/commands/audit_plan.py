@@ -72,7 +72,7 @@ QUICK = Budget(
     controls=(),
     left_out=(
         "bits by denoising, which also find what is not linear; certain bits; bits of gripper commands",
-        "learning curves over the number of demonstrations",
+        "the learning curve at a quarter of the demonstrations",
         "tokenizers that have to be learned (OAT)",
         "control arms: shuffled features, random numbers",
         "more than one probe seed",

@@ -15,14 +15,13 @@ from compression_gap.report.audit_content import NO_CODE, CodeRow, Upgrade, Verd
 from compression_gap.report.audit_words import briefly
 from compression_gap.store import Store
 from compression_gap.verdict.heads import Executed
-from compression_gap.verdict.offline import SURE, OfflineEvidence, OfflineVerdict, offline_verdict
+from compression_gap.verdict.offline import SURE, THRESHOLD, OfflineEvidence, OfflineVerdict, offline_verdict
 from compression_gap.verdict.prediction import Arms, Part, Reconstruction
 
 BETTER: tuple[Arm, ...] = ("candidate", "state")
 """What an encoder is compared with, the first that there is."""
 SAME = "the candidate's features are those of the policy's own encoder, so nothing is compared"
 NOT_BETTER = "the candidate's features are not better than the policy's own"
-GIVE = "encoder: give a candidate's features (--features or --encoder a second time) or the true state"
 OTHERS = "which says nothing about other encoders"
 
 
@@ -92,7 +91,8 @@ def _row(
         leaning=found.leaning or "",
         probability=found.probability,
         evidence=tuple(_evidence(row, arm)),
-        settle=_settle(found, better),
+        measured=found.evidence,
+        settle=found.settle,
         upgrades=tuple(_upgrades(found, better)),
     )
 
@@ -125,12 +125,6 @@ def _evidence(row: CodeRow, arm: Arm) -> list[str]:
     ]
 
 
-def _settle(found: OfflineVerdict, better: Arm | None) -> str:
-    """As the verdict has it, but with what is typed for an encoder to compare with."""
-    parts = found.settle.split("; ")
-    return "; ".join(GIVE if better is None and part.startswith("encoder: ") else part for part in parts)
-
-
 def _upgrades(found: OfflineVerdict, better: Arm | None) -> list[Upgrade]:
     names: dict[Part, str] = {
         "encoder": f"a better encoder ({TOLD[better]})" if better else "a better encoder",
@@ -139,7 +133,8 @@ def _upgrades(found: OfflineVerdict, better: Arm | None) -> list[Upgrade]:
     }
     if found.helps["codebook"] == 0.0 and found.gains["codebook"].value is None:
         names.pop("codebook")  # without a code there is none to refine
-    return [Upgrade(name, _percent(found.gains[part]), found.helps[part]) for part, name in names.items()]
+    counts = 100 * THRESHOLD[found.unit]
+    return [Upgrade(name, _percent(found.gains[part]), counts, found.helps[part]) for part, name in names.items()]
 
 
 def _percent(gain: Quantity) -> Quantity:

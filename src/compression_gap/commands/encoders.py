@@ -16,10 +16,10 @@ from rich.text import Text
 
 from compression_gap import plugins
 from compression_gap.commands.answer import Answer, finish, plain_table, show_failures
-from compression_gap.commands.data import Selection
 from compression_gap.commands.encoder_costs import encoder_costs
-from compression_gap.commands.typed import settings
-from compression_gap.config import counted, override, to_json
+from compression_gap.commands.selection import Selection
+from compression_gap.commands.typed import encoder_named
+from compression_gap.config import counted, to_json
 from compression_gap.data.split import parts_of
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.encoders.blind import Blind
@@ -31,19 +31,17 @@ from compression_gap.measures.token_probe import TokenProbing
 from compression_gap.pipeline.jobs import (
     SUMMARY,
     ActionDenoisers,
-    Demonstrations,
     Drawings,
     EncoderQuality,
     Features,
     TrainedEncoder,
 )
 from compression_gap.pipeline.jobs.encoder import encoder_of
-from compression_gap.pipeline.plan import demonstrations
+from compression_gap.pipeline.plan import pretrained
 from compression_gap.report.encoders import EncoderRow, render
 from compression_gap.report.measured import Measured
 from compression_gap.store import Store, write_text
 from compression_gap.suites.base import SuiteSpec
-from compression_gap.training import Training
 
 HORIZON, STRIDE = 8, 4
 """Actions a chunk that bits are about, and a window at every so many steps: as in the quickstart study."""
@@ -107,15 +105,6 @@ def encoders(
     return Answer(data, show, failed=bool(outcome.failed))
 
 
-def encoder_named(text: str) -> EncoderSpec:
-    """`kind` or `kind:field=value,field=value` as typed.
-
-    Raises ValueError with the closest name for an unknown kind or field, or a value of the wrong type.
-    """
-    kind, leaves = settings(text)
-    return override(plugins.find("encoders", kind)(), leaves)
-
-
 def default_ladder(*, pretrained: bool = True) -> list[tuple[str, EncoderSpec]]:
     """From features that were never trained to the true state, with or without encoders that are pretrained here."""
     never = [(RANDOM, encoder_named(RANDOM))] if RANDOM in plugins.kinds("encoders") else []
@@ -130,8 +119,7 @@ def _rungs(
     built = suite.build()
     by_task = selection.jobs(suite, built)
     demos = tuple(job for jobs in by_task.values() for job in jobs)
-    count, protocol = selection.attempts, demos[0].protocol
-    parts_of(np.repeat(np.arange(len(by_task)), count))  # too few are refused before any is made
+    parts_of(np.repeat(np.arange(len(by_task)), selection.attempts))  # too few are refused before any is made
     gripper = GRIPPER.replace(steps=min(GRIPPER.steps, probing.steps), seeds=probing.seeds)
     actions = ActionDenoisers(demos, HORIZON, STRIDE, probing, gripper if built.legend.gripper else None)
     blind = EncoderQuality(Blind(), None, (), actions)
@@ -144,12 +132,11 @@ def _rungs(
                 "that reads pictures as it is, such as pretrained:model=..., or a suite's name instead of files"
             )
         if spec.pretraining_steps:
-            suite.check_episodes(protocol, 2 * count)
-            further = demonstrations(suite, list(by_task), count, count, protocol)
-            training = Training(spec.pretraining_steps, batch=64, learning_rate=3e-3, schedule="cosine")
-            trained = TrainedEncoder(spec, _drawn(further, suite), training)
+            trained = pretrained(spec, suite, selection.further(suite, selection.attempts, selection.attempts))
         if spec.sees:
-            features = tuple(Features(spec, trained, drawings) for drawings in _drawn(demos, suite))
+            features = tuple(
+                Features(spec, trained, Drawings(job, suite.cameras, history=1, stride=STRIDE)) for job in demos
+            )
         quality = EncoderQuality(spec, trained, features, actions, baseline=blind, shuffled=shuffled)
         return Rung(name, spec, trained, quality, control)
 
@@ -162,10 +149,6 @@ def _rungs(
     if not any(isinstance(spec, State) for _, spec in specs):
         controls.append(rung("state", State(), "what a perfect encoder would tell"))
     return [*ladder, *controls]
-
-
-def _drawn(demos: Sequence[Demonstrations], suite: SuiteSpec) -> tuple[Drawings, ...]:
-    return tuple(Drawings(job, suite.cameras, history=1, stride=STRIDE) for job in demos)
 
 
 def _row(store: Store, rung: Rung) -> EncoderRow:
@@ -246,11 +229,11 @@ def notes(told: Sequence[dict[str, Any]]) -> list[str]:
         "windows.",
     ]
     if not all(row["converged"] for row in told):
-        lines.append("! not converged: more demonstrations (--episodes) would tell more bits.")
+        lines.append("! not converged: more demonstrations would tell more bits.")
     if any(row["interface"] == "none" for row in told):
         lines.append(
             "ignored: the probe did better without the features, so they are worth 0 bits to it. From few "
-            "demonstrations it cannot learn to use them: before you think little of the encoder, try more (--episodes)."
+            "demonstrations it cannot learn to use them: before you think little of the encoder, try more."
         )
     if any(row["bits"]["value"] < 0 for row in told):
         lines.append("Below 0: on demonstrations of its own the probe did better, so it learned them by heart.")

@@ -19,7 +19,7 @@ from rich.text import Text
 from compression_gap import config, plugins
 from compression_gap.commands import typed
 from compression_gap.commands.answer import Answer, finish, plain_table
-from compression_gap.commands.data import Selection
+from compression_gap.commands.selection import Selection
 from compression_gap.measures.attempts import write
 from compression_gap.measures.diffusion_rate import DiffusionCurve, least_rate
 from compression_gap.measures.rate_distortion import Spectrum, gaussian_distortion
@@ -44,7 +44,7 @@ from compression_gap.tokenizers.base import TokenizerSpec
 from compression_gap.tokenizers.hub import Hub
 from compression_gap.training import Training
 
-FEWEST_EPISODES = 10
+FEWEST_EPISODES, HELD_OUT = 10, "every tenth is held out and measured on"
 TIMED_CHUNKS = 256
 ROUNDS = 3
 CURVE_BITS = np.geomspace(0.3, 3000, 300)
@@ -86,11 +86,7 @@ def tokenizers(
     A tokenizer that fails is told in its place; the others are measured. Raises ValueError, before anything runs, for a
     tokenizer, a field or a suite that is not there, one that does not fit the chunks, and too few episodes.
     """
-    if selection.attempts < FEWEST_EPISODES:
-        raise ValueError(
-            f"--episodes {selection.attempts}: every tenth demonstration of a task is held out and measured on, so "
-            f"expected at least {FEWEST_EPISODES}"
-        )
+    selection.check_enough(FEWEST_EPISODES, HELD_OUT)
     spec, store = selection.spec(), Store(root)
     suite = spec.build()
     shape = ChunkShape(horizon, len(suite.legend.action))
@@ -106,6 +102,7 @@ def tokenizers(
     data: dict[str, Any] = {
         "suite": config.to_json(spec),
         "name": selection.name,
+        "recorded": selection.recorded,
         "tasks": [suite.tasks[task] for task in selection.tasks or range(spec.num_tasks)],
         "episodes": selection.attempts,
         "horizon": horizon,

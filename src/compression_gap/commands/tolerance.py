@@ -14,8 +14,8 @@ from rich.text import Text
 
 from compression_gap import config
 from compression_gap.commands.answer import Answer, finish, plain_table, show_failures
-from compression_gap.commands.data import Selection
-from compression_gap.commands.tokenizers import FEWEST_EPISODES, named, trained
+from compression_gap.commands.selection import Selection
+from compression_gap.commands.tokenizers import FEWEST_EPISODES, HELD_OUT, named, trained
 from compression_gap.commands.tolerance_rows import SHARES, Code, Noise, Plan, told
 from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.jobs import (
@@ -64,19 +64,11 @@ def tolerance(
     anything runs, for a tokenizer, a field or a suite that is not there, a task without an expert, tokenizers that do
     not share their chunks, and too few episodes.
     """
-    if selection.attempts < FEWEST_EPISODES:
-        raise ValueError(
-            f"--episodes {selection.attempts}: every tenth demonstration of a task is held out and measured on, so "
-            f"expected at least {FEWEST_EPISODES}"
-        )
+    selection.check_enough(FEWEST_EPISODES, HELD_OUT)
     spec, store = selection.spec(), Store(root)
     command = _command(selection, names, chunking, judged)
     selection = selection.without_last(judged[1])
-    if selection.attempts < FEWEST_EPISODES:
-        raise ValueError(
-            f"--rollouts {judged[1]}: that leaves {selection.attempts} of the files' demonstrations to fit codes on, "
-            f"expected at least {FEWEST_EPISODES}"
-        )
+    selection.check_enough(FEWEST_EPISODES, f"--rollouts {judged[1]} are not for fitting codes, and {HELD_OUT}")
     codes = _trained(names or [DEFAULT], selection, spec, chunking, store)
     plan = _plan(selection, spec, codes, judged)
     outcome = finish(plan.jobs, store, workers, "cpu", quiet=quiet)

@@ -9,6 +9,7 @@ from typing import Any
 
 from compression_gap import config, plugins
 from compression_gap.config import Spec
+from compression_gap.encoders.base import EncoderSpec
 from compression_gap.shapes import ChunkShape
 from compression_gap.tokenizers.base import TokenizerSpec
 
@@ -51,6 +52,13 @@ def tokenizer(text: str, shape: ChunkShape) -> TokenizerSpec:
     assert isinstance(spec, TokenizerSpec), "the family says so"
     with config.naming_settings(f"--tokenizer {text}"):
         spec.build(shape)
+    return spec
+
+
+def encoder_named(text: str) -> EncoderSpec:
+    """The encoder that is typed. Raises ValueError as `part` does."""
+    spec = part("encoders", text)
+    assert isinstance(spec, EncoderSpec), "the family says so"
     return spec
 
 

@@ -36,7 +36,7 @@ def parts_of(task: Int[np.ndarray, " E"], fewest: int = 8) -> Int[np.ndarray, " 
     if found < fewest:
         raise ValueError(
             f"bits need at least {fewest} demonstrations to test on, got {found} of {len(task)}: "
-            f"of each task every {EVERY}th is kept for that, so make more (--episodes)"
+            f"of each task every {EVERY}th is kept for that, so more are needed"
         )
     return part
 

@@ -36,9 +36,9 @@ class Quantity:
     over: str
     """What the interval or the confidence of a bound speaks about: `other demonstrations`, ..."""
     low: float | None = None
-    """Lower end of the 95 % interval; None where there is none."""
+    """Lower end of the interval, of 95 % unless `over` says otherwise; None where there is none."""
     high: float | None = None
-    """Upper end of the 95 % interval."""
+    """Upper end of the interval."""
     note: str = ""
     """Why there is no number or no interval, or what else a reader has to know; empty if nothing is wrong."""
 

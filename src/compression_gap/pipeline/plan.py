@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from compression_gap.encoders.base import EncoderSpec
 from compression_gap.pipeline.cell import Cell, Grid
 from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.jobs import (
@@ -41,6 +42,14 @@ def demonstrations(
         Demonstrations(*suite.alone(task), start, min(size, first + attempts - start), protocol)
         for task in tasks
         for start in range(first, first + attempts, size)
+    )
+
+
+def pretrained(encoder: EncoderSpec, suite: SuiteSpec, demos: Sequence[Demonstrations]) -> TrainedEncoder:
+    """The encoder, trained on every fourth frame: outside of studies always so, that commands speak of the same one."""
+    drawings = tuple(Drawings(job, suite.cameras, history=1, stride=4) for job in demos)
+    return TrainedEncoder(
+        encoder, drawings, Training(encoder.pretraining_steps, batch=64, learning_rate=3e-3, schedule="cosine")
     )
 
 

@@ -18,7 +18,7 @@ class ArmRow:
     """What one arm tells about the next chunk."""
 
     arm: str
-    """`features`, `known`, `state`, `shuffled` or `random`."""
+    """`features`, `candidate`, `known`, `state`, `shuffled` or `random`."""
     words: str
     told: Quantity
     """By a linear readout."""
@@ -95,8 +95,11 @@ class Upgrade:
 
     name: str
     gain: Quantity
+    """With a 90 % interval."""
+    counts: float
+    """What a gain that counts exceeds, in the gain's unit."""
     chance: float | None
-    """Probability that it gains more than counts."""
+    """Probability that it does."""
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,12 @@ class VerdictRow:
     probability: float | None
     """Of the label, or of what it leans to."""
     evidence: tuple[str, ...]
+    """In words."""
     settle: str
     """What would settle it; empty where it is settled."""
     upgrades: tuple[Upgrade, ...] = ()
+    measured: Mapping[str, Quantity] = field(default_factory=dict)
+    """The evidence in numbers: errors D of chunks on actions scaled to [-1, 1], and lengths of codes."""
 
     @property
     def openness(self) -> int:

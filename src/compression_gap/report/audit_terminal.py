@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from compression_gap.measures.aim import KINDS
 from compression_gap.measures.quantity import Quantity
-from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow, VerdictRow
+from compression_gap.report.audit_content import NO_CODE, AuditContent, CodeRow, HeadRow, VerdictRow
 from compression_gap.report.audit_words import (
     SIGNS,
     aside,
@@ -33,8 +33,9 @@ GAP = 3  # spaces between columns
 
 def summary(content: AuditContent, page: str) -> list[str]:
     """The lines; what does not fit is on the page."""
-    shown = [*content.verdicts[:-1][:MOST_CODES], *content.verdicts[-1:]]  # the last is without a code
-    shown.sort(key=lambda row: row.openness)
+    codes = sorted((row for row in content.verdicts if row.code != NO_CODE), key=lambda row: row.openness)
+    without = [row for row in content.verdicts if row.code == NO_CODE]
+    shown = sorted([*codes[:MOST_CODES], *without], key=lambda row: row.openness)
     lines: list[str] = []
     for row in shown[:1]:
         lines += [*_verdict(row), *_upgrades(row)]
@@ -86,9 +87,13 @@ def _upgrades(row: VerdictRow) -> list[str]:
     rows, units = [], ""
     for upgrade in row.upgrades[:MOST_UPGRADES]:
         units = f", in {upgrade.gain.unit}" if upgrade.gain.value is not None else units
-        chance = "" if upgrade.chance is None else f"counts with probability {plain(upgrade.chance, 2)}"
+        chance = (
+            f"more than {upgrade.counts:g} with probability {plain(upgrade.chance, 2)}"
+            if upgrade.chance is not None
+            else ""
+        )
         rows.append([f"  {upgrade.name}", briefly(upgrade.gain, 1), chance])
-    return [*_wrapped(f"what an upgrade buys {way(row)}{units}"), *_aligned(rows)]
+    return [*_wrapped(f"what an upgrade buys {way(row)}{units} (90 % intervals)"), *_aligned(rows)]
 
 
 def _actions(content: AuditContent) -> list[list[str]]:

@@ -123,9 +123,9 @@ def sheet(data: Mapping[str, Any], command: str) -> Sheet:
 
 def _lead(data: Mapping[str, Any], measured: Sequence[Row]) -> str:
     """What the numbers are of."""
-    tasks = len(data["tasks"])
+    tasks, who = len(data["tasks"]), "demonstrations of people" if data["recorded"] else "attempts of the expert"
     text = (
-        f"Chunks of {data['horizon']} actions from {data['episodes']} attempts of the expert at "
+        f"Chunks of {data['horizon']} actions from {data['episodes']} {who} at "
         f"{'each of ' if tasks > 1 else ''}{counted(tasks, 'task')}, one at every {data['stride']} steps."
     )
     if not measured:

@@ -100,23 +100,22 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
     measured = _measured(evidence)
     if (missing := _too_little(evidence)) is not None:
         return _silent(*missing, missing[0], unit, measured)
-    if (lost := _has_not_learned(evidence)) is not None:
-        return _silent(lost, SETTLES_HEADS, NOT_LEARNED, unit, measured)
+    if (unlearned := _has_not_learned(evidence)) is not None:
+        return _silent(unlearned, SETTLES_HEADS, NOT_LEARNED, unit, measured)
     gains = predict_gains(evidence.arms, evidence.reconstruction, evidence.curve, evidence.episode)
     helps: dict[Part, float | None] = {part: _helps(part, gains, evidence, unit) for part in PARTS}
     quantities: dict[Part, Quantity] = {
         part: gain.quantity if gain else Quantity(None, "estimate", unit, "nothing", note=UNKNOWN[part])
         for part, gain in gains.items()
     }
-    lost = _knows_nothing(evidence)
-    if lost is not None:  # it may say what surely helps, and denies nothing
+    if (ignorant := _knows_nothing(evidence)) is not None:  # it may say what surely helps, and denies nothing
         helps = {part: share if share is not None and share >= SURE else None for part, share in helps.items()}
     label, probability = _likeliest(helps)
     doubtful = _doubtful(helps, label)
     sure: list[Part] = [part for part in PARTS if (helps[part] or 0.0) >= SURE]
     take = f"{' and '.join(_TAKEN[part] for part in sure)}, and audit again" if sure else ""
-    if lost is not None:
-        reason, settle = lost, take or SETTLES_NOTHING
+    if ignorant is not None:
+        reason, settle = ignorant, take or SETTLES_NOTHING
     elif doubtful:
         surely = "".join(f"{_HELP[part]} surely; " for part in sure)
         also = " too" if sure else ""
@@ -127,7 +126,7 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
     else:
         reason = _reason(label, quantities, unit)
         return OfflineVerdict(label, probability, None, reason, "", unit, helps, quantities, measured)
-    known = lost is None and all(share is not None for share in helps.values())
+    known = ignorant is None and all(share is not None for share in helps.values())
     leaning = (probability, label) if known else (None, None)
     return OfflineVerdict("undetermined", *leaning, reason, settle, unit, helps, quantities, measured)
 
@@ -295,11 +294,11 @@ def _reason(label: Label, gains: dict[Part, Quantity], unit: Unit) -> str:
 
 
 def _amount(value: float, unit: Unit) -> str:
-    return f"{value:.1f} points" if unit == "points" else f"{100 * value:.0f} % of the distortion"
+    return f"{value:.1f} points" if unit == "points" else f"{100 * value:.0f} % of the policy's error"
 
 
 def _settle(part: Part, gain: Gain, unit: Unit) -> str:
     return (
-        f"{_NAMES[part]}: more demonstrations to test on and more head seeds, or the upgrade itself in a simulator; "
+        f"{_NAMES[part]}: more demonstrations to test on, or head seeds (--budget 1h), or the upgrade in a simulator; "
         f"the gain is {_amount(gain.value, unit)}, give or take {_amount(1.645 * gain.spread, unit)}"
     )

@@ -29,7 +29,7 @@ DRAWS = 400
 LEVEL = 0.9
 OVER = "90 %: other demonstrations, head seeds, and what predictions missed by where the truth was known"
 UNKNOWN: dict[Part, str] = {
-    "encoder": "not known: give a candidate encoder (--encoder) or states",
+    "encoder": "not known: give a candidate's features (--features or --encoder a second time) or the true state",
     "codebook": "not known: give a larger code, or let the head do without a code",
     "data": "not known: the learning curve was not measured at a quarter and at half of the demonstrations",
 }

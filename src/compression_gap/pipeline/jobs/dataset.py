@@ -30,6 +30,7 @@ from compression_gap.pipeline.jobs.shown import features_of_files
 from compression_gap.pipeline.provenance import provenance
 from compression_gap.store import Store
 from compression_gap.suites.base import SuiteSpec
+from compression_gap.suites.libero.benchmark import NUM_TASKS
 from compression_gap.training import Report
 
 HASHED = 20  # letters of a SHA-256 that stand for a file's content
@@ -208,7 +209,7 @@ def in_units_of(found: Trajectories, suite: str) -> Trajectories:
 
     Raises ValueError if the suite has another number of action values.
     """
-    name = "libero" if suite.startswith("libero") else suite
+    name = "libero" if suite in NUM_TASKS else suite
     spec = plugins.find("suites", name)()
     assert isinstance(spec, SuiteSpec), "the family says so"
     legend, own = spec.build().legend, found.action.shape[1]
