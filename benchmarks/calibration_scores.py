@@ -32,22 +32,23 @@ class Case:
         if clear and (ahead.low > 0 or ahead.high < 0):
             self.better = "encoder" if ahead.value > 0 else "codebook"
         self.verdict = {unit: offline_verdict(self.evidence(unit)) for unit in UNITS}
+        self.of_one_seed = {unit: offline_verdict(self.evidence(unit, seeds=1)) for unit in UNITS}
         expert, replay = (Rung(file[name], trained=False) for name in ("expert", "replay"))
         self.ladder = ladder(expert=expert, replay=replay, state=Rung(file["state"]), policy=Rung(file["policy"]))
         self.online = bottleneck(self.ladder)
         self.witnessed = witnessed(self.online, self.verdict["points"])
 
-    def executed(self, name):
-        errors, rows = self.seen[f"{name} errors"], np.arange(len(self.seen["demonstration"]))
-        bits = self.seen.get(f"{name} bits")
+    def executed(self, name, seeds):
+        errors, rows = self.seen[f"{name} errors"][:, :seeds], np.arange(len(self.seen["demonstration"]))
+        bits = self.seen[f"{name} bits"][:, :seeds] if f"{name} bits" in self.seen else None
         fractions = (0.25, 0.5, 1.0)[-len(errors) :]
         return Executed(fractions, errors, bits, rows, self.seen["demonstration"], "whole")
 
-    def evidence(self, unit):
+    def evidence(self, unit, seeds=None):
         curve = None
         if unit == "points":
             curve = SuccessCurve.fit(self.seen["replayed distortion"], self.seen["replayed success"])
-        arms = Arms(self.executed("own"), self.executed("encoder"), self.executed("codebook"))
+        arms = Arms(*(self.executed(name, seeds) for name in ("own", "encoder", "codebook")))
         reconstruction = Reconstruction(
             *(self.seen[f"{name} reconstruction"].astype(float) for name in ("own", "larger"))
         )
@@ -127,8 +128,15 @@ def scores(cases, unit, others):
         ("true gains in 90 % intervals", share(sum(inside), len(inside)), "80 to 97 %"),
         ("error of predicted gains over that of no change", ratio(missed, no_change), "at most 0.5"),
     ]
+    alone = [case for case in resolved if case.of_one_seed[unit].label != "undetermined"]
+    hits = sum(case.of_one_seed[unit].label == case.label(unit) for case in alone)
+    rows.append(("with one head seed, as audits of 2 and 10 minutes: right", share(hits, len(alone)), "at least 90 %"))
+    rows.append(("the same: commits", share(len(alone), len(resolved)), "at least 60 %"))
+    ends = np.array([[case.of_one_seed[unit].gains[part] for part in PARTS] for case in cases])
+    inside = [end.low <= value <= end.high for end, value in zip(ends.flat, true.flat, strict=True)]
+    rows.append(("the same: true gains in 90 % intervals", share(sum(inside), len(inside)), "80 to 97 %"))
     for column, part in enumerate(PARTS):
-        rows.append((f"the same, {part}", ratio(missed[:, column], no_change[:, column]), ""))
+        rows.append((f"error of the predicted gain, {part}", ratio(missed[:, column], no_change[:, column]), ""))
     paper = sum(case.paper == case.label(unit) for case in resolved)
     rows.append(("right by the paper's rule, all resolved", share(paper, len(resolved)), "less than ours"))
     if others:

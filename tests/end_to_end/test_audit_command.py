@@ -23,6 +23,8 @@ from compression_gap.measures import room
 from compression_gap.measures.contrastive import Contrast
 from compression_gap.measures.encoder_probe import Probing
 from compression_gap.measures.token_probe import TokenProbing
+from compression_gap.pipeline.job import Context
+from compression_gap.pipeline.jobs import AuditHead, GripperBits
 from compression_gap.verdict.head_learning import HeadTraining
 from crashing_tokenizers import Broken, Moody
 from datasets import NAMES, STEPS, arrays, motion, write_arrays, write_lerobot, write_libero
@@ -198,6 +200,17 @@ def test_features_apart_and_a_candidate_are_compared(tmp_path: Path):
         answer(tmp_path / "store", path, features=(*files, files[0]))
 
 
+def test_features_beside_a_file_that_has_some_are_a_candidate(tmp_path: Path):
+    np.save(tmp_path / "bigger.npy", arrays(60)["state"])
+    path = write_arrays(tmp_path / "own.npz", arrays(60))
+    data = answer(tmp_path / "store", path, features=(tmp_path / "bigger.npy",), names=CODES[:1]).data
+    tells = {row["arm"]: row["told"]["value"] for row in data["arms"]}
+    assert list(tells) == ["features", "candidate", "known", "state"]
+    assert tells["candidate"] == tells["state"] > tells["features"]
+    with pytest.raises(ValueError, match=r"expected at most two sets of features, .* got 3; leave away --features"):
+        answer(tmp_path / "store", path, features=(tmp_path / "bigger.npy",) * 2)
+
+
 def test_a_candidate_that_is_the_own_encoder_says_nothing_about_others(tmp_path: Path):
     fields = {name: value for name, value in arrays(60).items() if name != "state"}
     path = write_arrays(tmp_path / "own.npz", {**fields, "candidate": fields["features"].astype(np.float64)})
@@ -218,6 +231,15 @@ def test_a_candidate_that_is_no_better_says_nothing_about_others(tmp_path: Path)
     path = write_arrays(tmp_path / "own.npz", {**fields, "candidate": worse})
     row = answer(tmp_path / "store", path, names=CODES[:1]).data["verdicts"][-1]
     assert row["upgrades"][0]["chance"] < 0.25
+    assert [one["name"] for one in row["upgrades"]] == [
+        "a better encoder (the candidate's features)",
+        "a better encoder (the true state)",
+        "twice the demonstrations",
+    ]
+    assert row["sentence"].endswith("not better than the policy's own, so a better one is judged by the true state")
+    unseen = {name: value for name, value in fields.items() if name != "state"}
+    path = write_arrays(tmp_path / "unseen.npz", {**unseen, "candidate": worse})
+    row = answer(tmp_path / "store", path, names=CODES[:1]).data["verdicts"][-1]
     assert row["sentence"].endswith("not better than the policy's own, which says nothing about other encoders")
 
 
@@ -305,6 +327,38 @@ def test_few_demonstrations_get_no_interval_and_no_verdict(tmp_path: Path):
         "too little data: 2 demonstrations to test on, at least 8 are needed" in found.data["verdicts"][0]["sentence"]
     )
     assert any("no interval" in line for line in told(found))
+
+
+def test_the_fewest_demonstrations_are_audited_at_any_budget(tmp_path: Path):
+    found = answer(tmp_path / "store", write_arrays(tmp_path / "own.npz", arrays(7)), names=CODES[:1], budget="10m")
+    assert not found.failed
+    assert found.data["arms"][0]["denoised"]["note"].startswith("no interval: 1 demonstration")
+
+
+def test_what_fails_beside_the_codes_is_told_on_page_and_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(job: GripperBits, context: Context) -> None:
+        raise ValueError("the gripper <fell off>")
+
+    monkeypatch.setattr(GripperBits, "run", fail)
+    found = answer(tmp_path / "store", write_arrays(tmp_path / "own.npz", arrays(60)), names=CODES[:1], budget="10m")
+    assert (found.failed, found.data["failed"]) == (True, 1)
+    assert found.data["failures"] == ["bits of gripper commands: ValueError: the gripper <fell off>"]
+    assert "bits of gripper commands: ValueError: the gripper <fell off>" in told(found)
+    assert "the gripper &lt;fell off&gt;" in Path(found.data["report"]).read_text("utf-8")
+
+
+def test_a_policy_whose_own_head_failed_gets_no_verdict(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    run = AuditHead.run
+
+    def fail(job: AuditHead, context: Context) -> None:
+        if job.arm == "features":
+            raise ValueError("too wide")
+        run(job, context)
+
+    monkeypatch.setattr(AuditHead, "run", fail)
+    found = answer(tmp_path / "store", write_arrays(tmp_path / "own.npz", arrays(60)), names=CODES[:1])
+    assert found.failed
+    assert found.data["verdicts"] == []
 
 
 def test_a_tokenizer_that_crashes_is_told_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

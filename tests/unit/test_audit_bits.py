@@ -71,12 +71,21 @@ def test_what_is_certain_is_less_than_what_is_there_and_nothing_of_other_chunks_
     assert others["value"] == 0
 
 
-def test_a_gripper_that_is_moved_continuously_is_refused_with_its_reason(store: Store, tmp_path: Path):
+def test_a_gripper_that_is_moved_continuously_is_measured_like_the_arm(store: Store, tmp_path: Path):
     path, rng = tmp_path / "own.npz", np.random.default_rng(1)
     action = rng.normal(size=(80 * 8, 2)).astype(np.float32)
     np.savez(path, action=action, episode_ends=8 * np.arange(1, 81), gripper=np.array([1]), features=action)
     files = Files([path], ())
     job, read = dataset_of_files(files, "", lambda fraction, text: None)
     import_dataset(job, read, files, store, lambda fraction, text: None)
-    outcome = run_here([GripperBits(job, CHUNKING, ("features",), PROBING)], store)
-    assert ["expected at most 16 different commands" in error for error in outcome.failed.values()] == [True]
+    assert job.load(store).arm == (0, 1)
+    assert job.load(store).notes[-1].endswith("is moved continuously, so it is measured like the other actions")
+
+
+def test_what_somebody_else_has_read_in_the_meantime_is_not_read_again(store: Store, tmp_path: Path):
+    path, action = tmp_path / "own.npz", np.random.default_rng(2).normal(size=(80 * 8, 2)).astype(np.float32)
+    np.savez(path, action=action, episode_ends=8 * np.arange(1, 81))
+    job, read = dataset_of_files(Files([path], ()), "", lambda fraction, text: None)
+    import_dataset(job, read, Files([path], ()), store, lambda fraction, text: None)
+    import_dataset(job, pytest.fail, Files([path], ()), store, lambda fraction, text: None)
+    np.testing.assert_array_equal(job.load(store).action, action)

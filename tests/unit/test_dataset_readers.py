@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import h5py
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from compression_gap.data.formats.arrays import read_arrays, read_features
 from compression_gap.data.formats.lerobot import STATE, read_lerobot
 from compression_gap.data.formats.libero_hdf5 import read_libero
+from compression_gap.data.split import TEST, Split
 from compression_gap.data.trajectories import Chunking, Trajectories
 from datasets import STEPS, STOVE, arrays, motion, write_arrays, write_lerobot, write_libero
 
@@ -107,9 +110,29 @@ def test_windows_lie_within_demonstrations_and_all_are_kept_up_to_the_cap(tmp_pa
 
 def test_every_task_is_in_every_part(tmp_path: Path):
     found = read_arrays(write_arrays(tmp_path / "own.npz", arrays(60)), tmp_path)
+    windows = found.windows(Chunking(horizon=16, stride=4))
     for part in range(3):
-        assert set(found.task[found.part == part]) == {0, 1}
-    assert (found.part == 2).sum() == 8
+        assert set(found.task[windows.demonstration[windows.part == part]]) == {0, 1}
+    assert len(np.unique(windows.demonstration[windows.part == 2])) == 8
+
+
+def test_demonstrations_shorter_than_a_chunk_move_no_other_into_another_part(tmp_path: Path):
+    fields = arrays(60)
+    short = np.repeat(np.isin(np.arange(60), (0, 7, 8, 31)), STEPS)
+    kept = ~short | (np.arange(60 * STEPS) % STEPS < 12)
+    fields = {name: value[kept] if len(value) == 60 * STEPS else value for name, value in fields.items()}
+    windows = read_arrays(write_arrays(tmp_path / "own.npz", fields), tmp_path).windows(Chunking(16, 4))
+    assert len(np.unique(windows.demonstration)) == len(np.unique(windows.rank)) == 56
+    np.testing.assert_array_equal(Split(torch.from_numpy(windows.rank)).part.numpy(), windows.part)
+    assert len(np.unique(windows.demonstration[windows.part == TEST])) == 8
+
+
+def test_a_candidate_is_the_own_encoder_where_both_have_not_looked(tmp_path: Path):
+    found = read_arrays(write_arrays(tmp_path / "own.npz", arrays(EPISODES)), tmp_path)
+    seen = np.random.default_rng(0).normal(size=(len(found.action), 3))
+    seen[1::2] = np.nan
+    assert replace(found, features=seen, candidate=seen.copy()).candidate_is_own
+    assert not replace(found, features=seen, candidate=seen + 1).candidate_is_own
 
 
 def broken(**changes: Any) -> Callable[[], dict[str, Any]]:

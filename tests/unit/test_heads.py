@@ -124,6 +124,29 @@ def test_wide_features_are_tried_in_two_ways(tmp_path: Path):
     assert found.errors.mean() < 0.2
 
 
+def test_heads_of_half_the_demonstrations_are_told_nothing_by_the_other_half(tmp_path: Path):
+    world = World(EASY)
+    cases = world.cases("demonstrations", EASY.demonstrations)
+    features, chunks = world.features(cases, EASY.noise), cases.shown.unflatten(1, (EASY.steps, EASY.actions))
+    split = Split(cases.demonstration)
+    others = np.setdiff1d(split.rows(TRAIN).numpy(), split.rows(TRAIN, 0.5).numpy())
+    changed = chunks.clone()
+    changed[others] = -2 * changed[others]
+    found = [
+        retrain_heads(features, some, None, cases.demonstration, TRAINING, tmp_path / name, quiet).errors
+        for name, some in {"as they are": chunks, "changed": changed}.items()
+    ]
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    assert (found[0][1] != found[1][1]).any()
+
+
+def test_heads_that_are_told_nothing_cannot_tell_demonstrations_apart():
+    cases = World(EASY).cases("demonstrations", EASY.demonstrations)
+    shown = heads._shown(torch.zeros(len(cases.shown), 1), cases.shown, Split(cases.demonstration), TRAINING)
+    for way in shown.values():
+        assert not way.of_all(torch.arange(len(cases.shown))).any()
+
+
 def test_replicas_learn_as_if_they_were_alone(coded: Executed, tmp_path: Path):
     alone = run(tmp_path, training=TRAINING.replace(seeds=(1,), fractions=(1.0,)))
     np.testing.assert_allclose(alone.bits[0, 0], coded.bits[1, 1], rtol=0.02, atol=0.02)

@@ -61,20 +61,18 @@ def audit(asked: Asked, root: Path, workers: int, device: str, *, quiet: bool) -
     """
     store = Store(root)
     prepared = dataset_of(asked.source, store, workers, device, asked.stride, quiet=quiet)
-    given = prepared.load(store)
     budget = BUDGETS[asked.budget]
+    chunking = Chunking(asked.horizon, asked.stride, budget.most)
     with naming(asked.source.name):  # before a tokenizer is built for a horizon that no demonstration has
-        given.windows(Chunking(asked.horizon, asked.stride, budget.most))
-    plan = audit_plan(prepared, given, asked.tokenizers, budget, asked.horizon, asked.stride)
-    with naming(asked.source.name):
-        Audited.of(prepared, plan.chunking, store)
+        audited = Audited.of(prepared, chunking, store)
+    plan = audit_plan(prepared, audited, chunking, asked.tokenizers, budget)
     outcome = finish(plan.jobs, store, workers, device, quiet=quiet)
     if not store.has(plan.ledger):
         return _nothing(outcome)
-    content = content_of(plan, asked, store, outcome)
+    content = content_of(plan, asked, audited, store, outcome)
     page = store.root / "reports" / f"audit-{asked.source.name}-{prepared.digest[:LETTERS]}.html"
     write_text(page, render(content))
-    failed = sum(row.failed is not None for row in content.codes)
+    failed = sum(row.failed is not None for row in content.codes) + len(content.failures)
     data = {**content.to_json(), "report": str(page), "failed": failed, "seconds": round(outcome.seconds, 1)}
 
     def tell(console: Console) -> None:
@@ -93,7 +91,7 @@ def _nothing(outcome: Outcome) -> Answer:
     return Answer(data, tell, failed=True)
 
 
-def content_of(plan: AuditPlan, asked: Asked, store: Store, outcome: Outcome) -> AuditContent:
+def content_of(plan: AuditPlan, asked: Asked, audited: Audited, store: Store, outcome: Outcome) -> AuditContent:
     """What finished jobs say, in one place."""
     told = _summary(store, plan.ledger)
     spectrum = Spectrum(np.array(told["variances"]), (), 0)
@@ -102,7 +100,8 @@ def content_of(plan: AuditPlan, asked: Asked, store: Store, outcome: Outcome) ->
     points = _denoised(plan, store)
     codes = tuple(_code(one, store, outcome, spectrum, points) for one in plan.tokenizers)
     arms = tuple(_arm(arm, told["arms"][arm], plan, store) for arm in TOLD if arm in told["arms"])
-    verdicts = verdicts_of(plan, codes, store)
+    verdicts = verdicts_of(plan, codes, audited, store)
+    of_codes = {job.digest for one in plan.tokenizers for job in with_needs(one.jobs)}  # these are told beside the code
     total = spectrum.total
     curve = gaussian_distortion(spectrum, CURVE_BITS).values / total
     return AuditContent(
@@ -130,6 +129,7 @@ def content_of(plan: AuditPlan, asked: Asked, store: Store, outcome: Outcome) ->
         codes=codes,
         continuous=_heads(plan.continuous, store),
         verdicts=verdicts,
+        failures=tuple(f"{job.title}: {why}" for job, why in outcome.failed.items() if job.digest not in of_codes),
         curve=tuple(zip(CURVE_BITS.tolist(), curve.tolist(), strict=True)),
         denoised_curve=tuple((bits, error / total) for bits, error in points),
         command=asked.command,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compression_gap import plugins
 from compression_gap.commands import typed
-from compression_gap.data.trajectories import Chunking, Trajectories
+from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.contrastive import Contrast
 from compression_gap.measures.encoder_probe import Probing
 from compression_gap.measures.token_probe import TokenProbing
@@ -22,7 +22,7 @@ from compression_gap.pipeline.jobs import (
     CodeAudit,
     GripperBits,
 )
-from compression_gap.pipeline.jobs.audited import Arm, arms_of
+from compression_gap.pipeline.jobs.audited import Arm, Audited
 from compression_gap.pipeline.jobs.dataset import Dataset
 from compression_gap.shapes import ChunkShape
 from compression_gap.tokenizers.base import TokenizerSpec
@@ -152,19 +152,14 @@ class AuditPlan:
 
 
 def audit_plan(
-    dataset: Dataset,
-    given: Trajectories,
-    names: Sequence[str],
-    budget: Budget,
-    horizon: int,
-    stride: int,
+    dataset: Dataset, audited: Audited, chunking: Chunking, names: Sequence[str], budget: Budget
 ) -> AuditPlan:
-    """The jobs for a dataset.
+    """The jobs for a dataset whose chunks are there.
 
     Raises ValueError, before anything runs, for a tokenizer that is not there or does not fit.
     """
-    chunking = Chunking(horizon, stride, budget.most)
-    shape, arms = ChunkShape(horizon, len(given.names)), arms_of(given)
+    given, arms = audited.trajectories, audited.arms
+    shape = ChunkShape(chunking.horizon, len(given.names))
     controls, own = budget.controls if "features" in arms else (), own_arm(arms)
     ledger = ActionLedger(dataset, chunking, controls)
 

@@ -19,20 +19,20 @@ from compression_gap.verdict.offline import SURE, THRESHOLD, OfflineEvidence, Of
 from compression_gap.verdict.prediction import Arms, Part, Reconstruction
 
 BETTER: tuple[Arm, ...] = ("candidate", "state")
-"""What an encoder is compared with, the first that there is."""
+"""What an encoder is compared with: the first that may help, of those that there are."""
 SAME = "the candidate's features are those of the policy's own encoder, so nothing is compared"
 NOT_BETTER = "the candidate's features are not better than the policy's own"
 OTHERS = "which says nothing about other encoders"
+BY_STATE = "so a better one is judged by the true state"
 
 
-def verdicts_of(plan: AuditPlan, codes: Sequence[CodeRow], store: Store) -> tuple[VerdictRow, ...]:
+def verdicts_of(plan: AuditPlan, codes: Sequence[CodeRow], audited: Audited, store: Store) -> tuple[VerdictRow, ...]:
     """The verdicts that can be given: of the codes first, those that were named in their order, else the best first.
 
     Gains are shares of the policy's error, also where a suite could be simulated: points that are read off replays with
     noise come out far too small where a policy looks again (`benchmarks/spot_checks.py`).
     """
     free = _own(plan.continuous, store)
-    audited = Audited.of(plan.dataset, plan.chunking, store)
     same = audited.trajectories.candidate_is_own
     rows = []
     for one, row in zip(plan.tokenizers, codes, strict=True):
@@ -49,11 +49,11 @@ def verdicts_of(plan: AuditPlan, codes: Sequence[CodeRow], store: Store) -> tupl
 
 
 def _own(heads: dict[Arm, AuditHead], store: Store) -> tuple[Arm, Executed] | None:
-    """The policy as it is: with its features, else with what it knows."""
-    for arm in ("features", "known", "nothing"):
-        if (job := heads.get(arm)) is not None and store.has(job):
-            return arm, job.load(store)
-    return None
+    """The policy as it is: with its features, else with what it knows. None if that head failed: what another one does
+    says nothing about this policy."""
+    order: tuple[Arm, ...] = ("features", "known", "nothing")
+    arm: Arm | None = next((arm for arm in order if arm in heads), None)
+    return (arm, heads[arm].load(store)) if arm is not None and store.has(heads[arm]) else None
 
 
 def _row(
@@ -67,33 +67,34 @@ def _row(
     same: bool,
 ) -> VerdictRow:
     arm, executed = own
-    others = BETTER[1:] if same else BETTER
-    better: Arm | None = next((one for one in others if one in heads and store.has(heads[one])), None)
-    arms = Arms(executed, encoder=heads[better].load(store) if better else None)
     read_back = heads[arm].reconstruction(store)
     # the candidate is a code without error, not the head without a code: that errs less as it need not choose one way
     codes = None if read_back is None else Reconstruction(read_back, np.zeros_like(read_back))
-    variance = heads[arm].variance(store)
-    nothing = audited.errors_of_nothing(executed.rows)
     evidence = OfflineEvidence(
-        arms=arms,
+        arms=Arms(executed),
         reconstruction=codes,
-        variance=variance,
+        variance=heads[arm].variance(store),
         entropy=row.code,
-        nothing=nothing,
+        nothing=audited.errors_of_nothing(executed.rows),
         without_code=free[1].errors[-1].mean(axis=0) if free and free[0] == arm else None,
     )
-    found = offline_verdict(evidence)
+    tried: dict[Arm, OfflineVerdict] = {}
+    for one in BETTER[1:] if same else BETTER:
+        if one in heads and store.has(heads[one]):
+            better = Arms(executed, encoder=heads[one].load(store))
+            tried[one] = offline_verdict(replace(evidence, arms=better))
+    found = next((one for one in tried.values() if not _surely_no_help(one)), None)
+    found = found or (list(tried.values())[-1] if tried else offline_verdict(evidence))
     return VerdictRow(
         code=row.name,
         label=found.label,
-        sentence="; ".join([_sentence(found), *_of_candidate(found, better, same=same)]),
+        sentence="; ".join([_sentence(found), *_of_candidate(tried, same=same)]),
         leaning=found.leaning or "",
         probability=found.probability,
         evidence=tuple(_evidence(row, arm)),
         measured=found.evidence,
         settle=found.settle,
-        upgrades=tuple(_upgrades(found, better)),
+        upgrades=tuple(_upgrades(found, tried, through_code=row.name != NO_CODE)),
     )
 
 
@@ -103,13 +104,18 @@ def _sentence(found: OfflineVerdict) -> str:
     return f"it cannot be told from this data: {found.reason}"
 
 
-def _of_candidate(found: OfflineVerdict, better: Arm | None, *, same: bool) -> list[str]:
-    """What a candidate that does not help does not mean."""
+def _surely_no_help(found: OfflineVerdict) -> bool:
+    """Whether the encoder that was tried does not help; not where that is not known."""
     chance = found.helps["encoder"]
+    return chance is not None and chance <= 1 - SURE
+
+
+def _of_candidate(tried: dict[Arm, OfflineVerdict], *, same: bool) -> list[str]:
+    """What a candidate that does not help does not mean."""
     if same:
         return [f"{SAME}, {OTHERS}"]
-    if better == "candidate" and chance is not None and chance <= 1 - SURE:
-        return [f"{NOT_BETTER}, {OTHERS}"]
+    if "candidate" in tried and _surely_no_help(tried["candidate"]):
+        return [f"{NOT_BETTER}, {BY_STATE if 'state' in tried else OTHERS}"]
     return []
 
 
@@ -125,21 +131,20 @@ def _evidence(row: CodeRow, arm: Arm) -> list[str]:
     ]
 
 
-def _upgrades(found: OfflineVerdict, better: Arm | None) -> list[Upgrade]:
-    names: dict[Part, str] = {
-        "encoder": f"a better encoder ({TOLD[better]})" if better else "a better encoder",
-        "codebook": "a finer code",
-        "data": "twice the demonstrations",
-    }
-    if found.helps["codebook"] == 0.0 and found.gains["codebook"].value is None:
-        names.pop("codebook")  # without a code there is none to refine
-    counts = 100 * THRESHOLD[found.unit]
-    return [Upgrade(name, _percent(found.gains[part]), counts, found.helps[part]) for part, name in names.items()]
+def _upgrades(found: OfflineVerdict, tried: dict[Arm, OfflineVerdict], *, through_code: bool) -> list[Upgrade]:
+    """Every encoder that was tried, a finer code if there is one, and more demonstrations."""
+
+    def upgrade(name: str, verdict: OfflineVerdict, part: Part) -> Upgrade:
+        counts = 100 * THRESHOLD[verdict.unit]
+        return Upgrade(name, _percent(verdict.gains[part]), counts, verdict.helps[part])
+
+    better = [upgrade(f"a better encoder ({TOLD[arm]})", verdict, "encoder") for arm, verdict in tried.items()]
+    finer = [upgrade("a finer code", found, "codebook")] if through_code else []
+    more = upgrade("twice the demonstrations", found, "data")
+    return [*(better or [upgrade("a better encoder", found, "encoder")]), *finer, more]
 
 
 def _percent(gain: Quantity) -> Quantity:
     """A share of the error as per cent of it."""
-    if gain.unit != "share of the distortion" or gain.value is None:
-        return gain
     ends = {name: None if (end := getattr(gain, name)) is None else 100 * end for name in ("value", "low", "high")}
     return replace(gain, unit="% of the policy's error", **ends)

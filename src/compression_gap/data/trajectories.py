@@ -28,7 +28,7 @@ ARRAYS = ("action", "ends", "task", "proprioception", "state", "features", "cand
 
 
 @dataclass(frozen=True)
-class Chunking(Spec, family="settings", kind="chunking", version=1):
+class Chunking(Spec, family="settings", kind="chunking", version=2):
     """Which chunks of demonstrations are measured."""
 
     horizon: int = 16
@@ -94,7 +94,7 @@ class Trajectories:
         own, other = self.features, self.candidate
         if own is None or other is None or own.shape != other.shape:
             return False
-        return all(np.array_equal(block, other[row : row + len(block)]) for row, block in blocks(own))
+        return all(np.array_equal(block, other[row : row + len(block)], equal_nan=True) for row, block in blocks(own))
 
     @property
     def legend(self) -> Legend:
@@ -117,18 +117,6 @@ class Trajectories:
             protocols=(),
             tolerances_mm=(),
         )
-
-    @property
-    def rank(self) -> Int[np.ndarray, " E"]:
-        """The place of each demonstration when they are sorted by task."""
-        rank = np.empty(self.demonstrations, dtype=np.int64)
-        rank[np.argsort(self.task, kind="stable")] = np.arange(self.demonstrations)
-        return rank
-
-    @property
-    def part(self) -> Int[np.ndarray, " E"]:
-        """TRAIN, VALIDATION or TEST of each demonstration: by its rank."""
-        return part_at(self.rank)
 
     def check(self) -> None:
         """Raises ValueError if there are too few demonstrations or no arm action ever changes."""
@@ -176,8 +164,11 @@ class Trajectories:
         first = np.minimum(first, np.maximum(counts - 1, 0))  # every demonstration that has a chunk keeps one
         kept = [np.arange(begin, count, thin) for begin, count in zip(first, counts, strict=True)]
         demonstration = np.repeat(np.arange(len(counts)), [len(some) for some in kept])
-        parts = np.unique(self.part[np.unique(demonstration)])
-        if len(parts) < 3:
+        there = np.flatnonzero(counts)
+        rank = np.zeros(len(counts), dtype=np.int64)
+        rank[there[np.argsort(self.task[there], kind="stable")]] = np.arange(len(there))
+        rank = rank[demonstration]
+        if len(np.unique(part_at(rank))) < 3:
             raise complaint(
                 self.source,
                 f"expected demonstrations of at least {horizon} steps to fit on, to stop by and to test on; "
@@ -185,7 +176,7 @@ class Trajectories:
                 "choose a smaller --horizon",
             )
         start = self.starts[demonstration] + stride * np.concatenate(kept)
-        return Windows(start, demonstration, self.part[demonstration], horizon, stride * thin, total)
+        return Windows(start, demonstration, rank, part_at(rank), horizon, stride * thin, total)
 
     def save(self, folder: Path) -> None:
         """Writes one .npy an array that is there, unless it stands there already, and a JSON file with the rest."""
@@ -214,6 +205,8 @@ class Windows:
     start: Int[np.ndarray, " M"]
     """The step of the first action."""
     demonstration: Int[np.ndarray, " M"]
+    rank: Int[np.ndarray, " M"]
+    """The demonstration's number among those that have a chunk, sorted by task."""
     part: Int[np.ndarray, " M"]
     """TRAIN, VALIDATION or TEST."""
     horizon: int

@@ -125,10 +125,12 @@ def _estimates(errors: Errors, demonstration: Int[np.ndarray, " N"]) -> tuple[np
     """Bits of each chunk: recalibrated, difference, pair."""
     u, c, p = errors.unconditional, errors.conditional, errors.pair
     _, number = np.unique(demonstration, return_inverse=True)
-    share = np.empty_like(u)
+    share = np.ones_like(u)
     for half in (0, 1):
         # the share of the way to the conditional estimate with the least error, on the other half of demonstrations
         other = number % 2 != half
+        if not other.any():  # a single demonstration: nothing to find the share on
+            continue
         best = (u - c + p)[other].mean(axis=0) / (2 * np.maximum(p[other].mean(axis=0), 1e-12))
         share[~other] = best.clip(0, LARGEST_SHARE)
     gaps = (share * (u - c + p) - share**2 * p, u - c, p)

@@ -57,8 +57,15 @@ def diffusion_curve(
         np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
         for values in (means * np.exp(-log_snr), _bits(means, log_snr))
     ]
+    return DiffusionCurve(*diffusion_points(errors, log_snr), *ends)
+
+
+def diffusion_points(
+    errors: Float[np.ndarray, "N G"], log_snr: Float[np.ndarray, " G"]
+) -> tuple[Float[np.ndarray, " G"], Float[np.ndarray, " G"]]:
+    """Distortion and bits of the curve, without intervals."""
     mean = errors.mean(axis=0)
-    return DiffusionCurve(mean * np.exp(-log_snr), _bits(mean[None], log_snr)[0], *ends)
+    return mean * np.exp(-log_snr), _bits(mean[None], log_snr)[0]
 
 
 def least_rate(source: Spectrum, curve: DiffusionCurve, distortion: Float[np.ndarray, " M"]) -> Curve:

@@ -45,7 +45,7 @@ def render(content: AuditContent) -> str:
         plane_keys=keys,
         curves=curves,
         curve_keys=curve_keys,
-        failures=[told for row in content.codes if (told := code_failure(row))],
+        failures=[*content.failures, *(told for row in content.codes if (told := code_failure(row)))],
         heads=[
             (name, heads)
             for name, heads in (("continuous", content.continuous), *((row.name, row.heads) for row in content.codes))

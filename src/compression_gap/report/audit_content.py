@@ -165,6 +165,8 @@ class AuditContent:
     denoised_curve: tuple[tuple[float, float], ...]
     """The same by a denoiser; empty where none was trained."""
     command: str
+    failures: tuple[str, ...] = ()
+    """What could not be measured beside the codes, and why."""
 
     def arm(self, name: str) -> ArmRow | None:
         """The row of an arm, if it was measured."""

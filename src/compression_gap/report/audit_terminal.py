@@ -27,7 +27,7 @@ WIDTH = 118
 LINES = 40
 MOST_CODES = 3
 CONTROLS = ("shuffled", "random")  # on the page alone
-MOST_UPGRADES = 3
+MOST_UPGRADES = 4
 GAP = 3  # spaces between columns
 
 
@@ -42,7 +42,7 @@ def summary(content: AuditContent, page: str) -> list[str]:
     lines += [_in_a_line(row) for row in shown[1:]]
     lines += _wrapped(f"{content.source}: {what_there_is(content)}.")
     lines += _aligned(_codes(content.codes, content.continuous))
-    for failure in [failure for row in content.codes if (failure := code_failure(row))][:2]:
+    for failure in [*content.failures, *filter(None, map(code_failure, content.codes))][:2]:
         lines += _wrapped(failure)
     lines += _aligned(_actions(content))
     lines += [

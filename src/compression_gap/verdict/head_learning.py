@@ -78,10 +78,34 @@ class Code:
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What each of R replicas is shown of every chunk: features, and a linear readout of them."""
+
+    features: Float[Tensor, "N F"]
+    """The same for all; no columns where only the readout is used."""
+    readouts: Float[Tensor, "A N K"]
+    """One for each amount of demonstrations: what a replica is shown was fitted on no more than it learns from."""
+    amount: Int[Tensor, " R"]
+    """Which of them is the replica's."""
+
+    @property
+    def width(self) -> int:
+        return self.features.shape[1] + self.readouts.shape[2]
+
+    def of_each(self, rows: Int[Tensor, "R B"]) -> Float[Tensor, "R B W"]:
+        """Of rows of its own for each replica."""
+        return torch.cat([self.features[rows], self.readouts[self.amount[:, None], rows]], dim=2)
+
+    def of_all(self, rows: Int[Tensor, " M"]) -> Float[Tensor, "R M W"]:
+        """Of the same rows for all."""
+        return self.of_each(rows.expand(len(self.amount), -1))
+
+
+@dataclass(frozen=True)
 class Lessons:
     """What replicas learn: each from rows of its own."""
 
-    inputs: Float[Tensor, "N F"]
+    inputs: Inputs
     target: Tensor
     """Digits [N, P] or chunks [N, A]."""
     rows: tuple[Int[Tensor, " _M"], ...]
@@ -127,10 +151,10 @@ def trained(
             drawn = np.random.default_rng([seed, step]).integers(len(own), size=training.batch)
             draws.append(own[torch.from_numpy(drawn).to(own.device)])
         chosen = torch.stack(draws)
-        return data.inputs[chosen], data.target[chosen]
+        return data.inputs.of_each(chosen), data.target[chosen]
 
-    few = split.rows(VALIDATION)[:ROWS].expand(len(data.rows), -1)
-    watched = (data.inputs[few], data.target[few])
+    few = split.rows(VALIDATION)[:ROWS]
+    watched = (data.inputs.of_all(few), data.target[few].expand(len(data.rows), -1, -1))
     milestones = sorted({training.steps * k // CANDIDATES for k in range(1, CANDIDATES)} - {0})
     files = [*(folder / f"weights-{step}.safetensors" for step in milestones), folder / WEIGHTS]
     if not all(file.exists() for file in files):
@@ -157,7 +181,7 @@ def choose(
 
 
 def _untrained(data: Lessons, code: Code | None, training: HeadTraining) -> Heads:
-    wide, out, count = data.inputs.shape[1], data.target.shape[1], len(data.rows)
+    wide, out, count = data.inputs.width, data.target.shape[1], len(data.rows)
 
     def build(replicas: int) -> ChunkHeads | CodeHeads:
         if code is None:
@@ -174,52 +198,54 @@ def _untrained(data: Lessons, code: Code | None, training: HeadTraining) -> Head
                 model.fit(replica, data.target[rows].unflatten(1, (-1, len(model.levels))))
             else:
                 model.offset[replica, 0] = data.target[rows].mean(dim=0)
-    return Heads(model).to(data.inputs.device)
+    return Heads(model).to(data.target.device)
 
 
-def validation_loss(heads: Heads, seen: Float[Tensor, "N F"], target: Tensor) -> Float[Tensor, " R"]:
-    """The mean loss of rows, by replica."""
-    return loss_of_rows(heads, seen, target).mean(dim=1)
+def mean_loss(heads: Heads, data: Lessons, rows: Int[Tensor, " M"]) -> Float[Tensor, " R"]:
+    """The mean loss of some rows, by replica."""
+    return loss_of_rows(heads, data, rows).mean(dim=1)
 
 
 @torch.no_grad()
-def loss_of_rows(heads: Heads, seen: Float[Tensor, "N F"], target: Tensor) -> Float[Tensor, "R N"]:
-    """The loss of every row, by replica."""
-    count = next(heads.parameters()).shape[0]
-    pairs = zip(seen.split(ROWS), target.split(ROWS), strict=True)
-    parts = [heads.each(x.expand(count, -1, -1), y.expand(count, -1, -1)) for x, y in pairs]
+def loss_of_rows(heads: Heads, data: Lessons, rows: Int[Tensor, " M"]) -> Float[Tensor, "R M"]:
+    """The loss of each of some rows, by replica."""
+    count = len(data.rows)
+    parts = [heads.each(data.inputs.of_all(some), data.target[some].expand(count, -1, -1)) for some in rows.split(ROWS)]
     return torch.cat(parts, dim=1).double()
 
 
 @torch.no_grad()
 def errors_of_rows(
     model: ChunkHeads | CodeHeads,
-    seen: Float[Tensor, "N F"],
+    inputs: Inputs,
+    rows: Int[Tensor, " M"],
     chunks: Float[Tensor, "N T D"],
     code: Code | None,
     mean: Float[Tensor, " A"],
-) -> Float[Tensor, "R N"]:
-    """Mean squared errors of what is executed, by replica."""
-    pairs = zip(seen.split(ROWS), chunks.flatten(1).split(ROWS), strict=True)
-    parts = [(executed(model, x, code, mean) - wanted).square().mean(dim=2) for x, wanted in pairs]
-    return torch.cat(parts, dim=1).double()
+) -> Float[Tensor, "R M"]:
+    """Mean squared errors of what is executed at some rows, by replica."""
+    parts = [executed(model, inputs, some, code, mean) - chunks[some].flatten(1) for some in rows.split(ROWS)]
+    return torch.cat([part.square().mean(dim=2) for part in parts], dim=1).double()
 
 
 @torch.no_grad()
 def executed(
-    model: ChunkHeads | CodeHeads, seen: Float[Tensor, "N F"], code: Code | None, mean: Float[Tensor, " A"]
-) -> Float[Tensor, "R N A"]:
-    """Chunks that are executed, by replica: regressed, or read from the likeliest codes; the mean chunk where a code
-    cannot be read."""
-    count = next(model.parameters()).shape[0]
-    shown = seen.expand(count, -1, -1)
+    model: ChunkHeads | CodeHeads,
+    inputs: Inputs,
+    rows: Int[Tensor, " M"],
+    code: Code | None,
+    mean: Float[Tensor, " A"],
+) -> Float[Tensor, "R M A"]:
+    """Chunks that are executed at some rows, by replica: regressed, or read from the likeliest codes; the mean chunk
+    where a code cannot be read."""
+    shown = inputs.of_all(rows)
     if not isinstance(model, CodeHeads):
         return model(shown)
     assert code is not None, "a head over codes was built for one"
     ids = _ids(model.greedy(shown).flatten(0, 1), code)
-    acted = code.read(ids).flatten(1).to(seen)
+    acted = code.read(ids).flatten(1).to(shown)
     readable = torch.isfinite(acted).all(dim=1, keepdim=True)
-    return torch.where(readable, acted, mean).unflatten(0, (count, -1))
+    return torch.where(readable, acted, mean).unflatten(0, shown.shape[:2])
 
 
 def _ids(digits: Int[Tensor, "M P"], code: Code) -> Int[Tensor, "M L"]:

@@ -7,7 +7,7 @@ by side. The same budget and the same search go to every encoder and every code.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -27,14 +27,15 @@ from compression_gap.verdict.head_learning import (
     ROWS,
     Code,
     HeadTraining,
+    Inputs,
     Lessons,
     choose,
     errors_of_rows,
     evenly,
     executed,
     loss_of_rows,
+    mean_loss,
     trained,
-    validation_loss,
 )
 
 DIRECTIONS = 16  # principal ones of the chunks, which the linear readout reads
@@ -98,30 +99,29 @@ def retrain_heads(
         scores = len(replicas) * at_once * tokens * len(code.levels) * max(code.levels)
         check_room(code.vocab_size, tokens, scores, code.ids.device)
     target = chunks.flatten(1) if code is None else in_digits(code.ids, code.levels).flatten(1)
-    inputs = _inputs(features, chunks.flatten(1), split)
+    shown = _shown(features, chunks.flatten(1), split, training)
     way = WAYS[0]
     if features.shape[1] > NARROW:
-        way = _better(inputs, target, code, split, training, folder / "trial", _part_of(report, 0.0, 0.3))
+        way = _better(shown, target, code, split, training, folder / "trial", _part_of(report, 0.0, 0.3))
         report = _part_of(report, 0.3, 1.0)
-    own = tuple(split.rows(TRAIN, fraction) for fraction, _ in replicas)
-    data = Lessons(inputs[way], target, own, tuple(seed for _, seed in replicas))
+    inputs, own = shown[way], tuple(split.rows(TRAIN, fraction) for fraction, _ in replicas)
+    data = Lessons(inputs, target, own, tuple(seed for _, seed in replicas))
     heads, moments = trained(data, code, split, training, folder, report)
     shape = (len(training.fractions), len(training.seeds), len(rows))
     mean = chunks[split.rows(TRAIN)].mean(dim=0).flatten()
 
     def errors_on(some: Tensor) -> Tensor:
-        return errors_of_rows(heads.model, inputs[way][some], chunks[some], code, mean)
+        return errors_of_rows(heads.model, inputs, some, chunks, code, mean)
 
     choose(heads, moments, lambda: errors_on(watched).mean(dim=1))
     result = {"errors": errors_on(rows).view(shape), "way": torch.tensor(WAYS.index(way))}
     for kind, some in looks.items():
-        pieces = inputs[way][some.row].split(ROWS)
-        acted = torch.cat([executed(heads.model, seen, code, mean) for seen in pieces], dim=1)
+        acted = torch.cat([executed(heads.model, inputs, few, code, mean) for few in some.row.split(ROWS)], dim=1)
         acted = acted.unflatten(2, chunks.shape[1:])
         result[kind] = some.off(acted, chunks[some.row]).view(*shape[:2], -1)
     if code is not None:
-        choose(heads, moments, partial(validation_loss, heads, inputs[way][watched], target[watched]))
-        result["bits"] = loss_of_rows(heads, inputs[way][rows], target[rows]).view(shape) / np.log(2)
+        choose(heads, moments, partial(mean_loss, heads, data, watched))
+        result["bits"] = loss_of_rows(heads, data, rows).view(shape) / np.log(2)
     save_tensors(result, folder / RESULT)
     for file in folder.rglob("weights*.safetensors"):
         file.unlink()
@@ -179,25 +179,35 @@ def _standardised(values: Float[Tensor, "N F"], rows: Int[Tensor, " M"]) -> Floa
     return ((values.double() - mean) / spread.clamp(min=1e-6)).where(spread > 1e-6, 0.0).float()
 
 
-def _inputs(
-    features: Float[Tensor, "N F"], chunks: Float[Tensor, "N A"], split: Split
-) -> dict[str, Float[Tensor, "N _F"]]:
+def _shown(
+    features: Float[Tensor, "N F"], chunks: Float[Tensor, "N A"], split: Split, training: HeadTraining
+) -> dict[str, Inputs]:
     """Both ways of using the features: with what ridge regression reads from them of the chunks, or only that."""
-    rows = split.rows(TRAIN)
-    scaled = _standardised(features, rows)
-    if len(torch.unique(split.demonstration[rows])) < 2:
-        return {"whole": scaled, "readout": scaled}
+    scaled = _standardised(features, split.rows(TRAIN))
+    readouts = torch.stack([_read(scaled, chunks, split, fraction) for fraction in training.fractions])
+    amount = torch.arange(len(training.fractions), device=scaled.device).repeat_interleave(len(training.seeds))
+    return {"whole": Inputs(scaled, readouts, amount), "readout": Inputs(scaled[:, :0], readouts, amount)}
+
+
+def _read(
+    scaled: Float[Tensor, "N F"], chunks: Float[Tensor, "N A"], split: Split, fraction: float
+) -> Float[Tensor, "N K"]:
+    """What ridge regression on a fraction of the training demonstrations reads of the chunks: of these demonstrations
+    what the others say. Zeros if there is nothing to read: from a single demonstration, or features that are constant.
+    """
+    rows = split.rows(TRAIN, fraction)
+    if len(torch.unique(split.demonstration[rows])) < 2 or not (scaled[rows] != scaled[rows[0]]).any():
+        return torch.zeros(len(chunks), min(DIRECTIONS, chunks.shape[1]), device=chunks.device)
     centred = (chunks[rows] - chunks[rows].mean(dim=0)).double()
     _, directions = torch.linalg.eigh(centred.T @ centred)
     readout = fit_ridge(scaled[rows], (centred @ directions[:, -DIRECTIONS:]).float(), split.demonstration[rows])
     read = readout(scaled)
     read[rows] = readout.unseen
-    read = _standardised(read, rows)
-    return {"whole": torch.cat([scaled, read], dim=1), "readout": read}
+    return _standardised(read, rows)
 
 
 def _better(
-    inputs: dict[str, Tensor],
+    shown: dict[str, Inputs],
     target: Tensor,
     code: Code | None,
     split: Split,
@@ -208,10 +218,11 @@ def _better(
     """The way of using features with the smaller loss on validation demonstrations, for one seed and all the data."""
     losses = []
     for number, way in enumerate(WAYS):
-        data = Lessons(inputs[way], target, (split.rows(TRAIN),), training.seeds[:1])
+        one = replace(shown[way], amount=shown[way].amount[-1:])
+        data = Lessons(one, target, (split.rows(TRAIN),), training.seeds[:1])
         part = _part_of(report, number / len(WAYS), (number + 1) / len(WAYS))
         heads, moments = trained(data, code, split, training, folder / way, part)
         rows = evenly(split.rows(VALIDATION), training.judged)
-        least = choose(heads, moments, partial(validation_loss, heads, inputs[way][rows], target[rows]))
+        least = choose(heads, moments, partial(mean_loss, heads, data, rows))
         losses.append(float(least))
     return WAYS[int(np.argmin(losses))]

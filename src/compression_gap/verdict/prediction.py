@@ -27,7 +27,7 @@ Unit = Literal["points", "share of the distortion"]
 
 DRAWS = 400
 LEVEL = 0.9
-OVER = "90 %: other demonstrations, head seeds, and what predictions missed by where the truth was known"
+OVER = "90 %: other demonstrations, head seeds if several, and what predictions missed by where the truth was known"
 UNKNOWN: dict[Part, str] = {
     "encoder": "not known: give a candidate's features (--features or --encoder a second time) or the true state",
     "codebook": "not known: give a larger code, or let the head do without a code",

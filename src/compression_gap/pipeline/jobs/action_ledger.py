@@ -14,7 +14,7 @@ from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.linear_bits import LinearBits, Rows, linear_bits, readout
 from compression_gap.measures.rate_distortion import spectrum
 from compression_gap.pipeline.job import Context, Cost, Job
-from compression_gap.pipeline.jobs.audited import Arm, Audited, arms_of
+from compression_gap.pipeline.jobs.audited import Arm, Audited
 from compression_gap.pipeline.jobs.data import SUMMARY
 from compression_gap.pipeline.jobs.dataset import Dataset
 from compression_gap.store import write_json
@@ -48,7 +48,7 @@ class ActionLedger(Job, kind="action_ledger", version=1):
         rows = Rows(*(windows.rows(part) for part in (TRAIN, VALIDATION, TEST)))
         train, test = rows.train, rows.test
         chunk, demonstration = audited.scaled.double().numpy(), windows.demonstration
-        arms: list[Arm] = [*arms_of(given), *(arm for arm in self.controls if given.features is not None)]
+        arms: list[Arm] = [*audited.arms, *(arm for arm in self.controls if given.features is not None)]
         reads: dict[Arm, np.ndarray] = {}
         for number, arm in enumerate(arms):
             context.report(number / len(arms), arm)

@@ -15,7 +15,7 @@ from compression_gap.data.split import TEST
 from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.denoiser import Denoiser
 from compression_gap.measures.denoising import ActionBits, own_errors
-from compression_gap.measures.diffusion_rate import diffusion_curve
+from compression_gap.measures.diffusion_rate import diffusion_points
 from compression_gap.measures.encoder_probe import Probing, fit, probe, told_nothing, untrained, usable
 from compression_gap.measures.quantity import mean_over_demonstrations
 from compression_gap.pipeline.job import Context, Cost, Job
@@ -58,11 +58,8 @@ class AuditDenoisers(Job, kind="audit_denoisers", version=1):
             save_tensors(denoiser.state_dict(), context.folder / f"weights-{seed}.safetensors")
             if number == 0:
                 test = data.rows(TEST)
-                curve = diffusion_curve(
-                    *own_errors(denoiser, told_nothing(data).at(test)), data.demonstration[test].cpu().numpy()
-                )
-                points = {"distortion": curve.distortion.tolist(), "bits": curve.bits.tolist()}
-                write_json(context.folder / SUMMARY, points)
+                distortion, bits = diffusion_points(*own_errors(denoiser, told_nothing(data).at(test)))
+                write_json(context.folder / SUMMARY, {"distortion": distortion.tolist(), "bits": bits.tolist()})
         shutil.rmtree(pieces)
 
     def load(self, store: Store) -> list[Denoiser]:

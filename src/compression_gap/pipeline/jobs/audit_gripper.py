@@ -47,7 +47,7 @@ class GripperBits(Job, kind="gripper_bits", version=1):
         audited = Audited.of(self.dataset, self.chunking, context.store)
         given, windows = audited.trajectories, audited.windows
         commands = torch.from_numpy(audited.chunk[..., list(given.gripper)]).to(context.device)
-        codes = gripper_codes(commands, torch.from_numpy(windows.demonstration).to(context.device))
+        codes = gripper_codes(commands, torch.from_numpy(windows.rank).to(context.device))
         data, pieces = dataclasses.replace(audited.probed(context.device), gripper=codes), context.folder / PIECES
         parts: tuple[Arm, ...] = ("nothing", *self.arms)
 

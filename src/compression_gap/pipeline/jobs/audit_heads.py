@@ -35,7 +35,7 @@ PARTS = ("errors", "rows", "demonstration")
 
 
 @dataclass(frozen=True)
-class AuditHead(Job, kind="audit_head", version=2):
+class AuditHead(Job, kind="audit_head", version=3):
     """A head retrained offline: over a tokenizer's code, or a regression. Writes summary.json, the errors of every test
     chunk, and how far to the side it aims where a gripper's command changes."""
 
@@ -59,11 +59,11 @@ class AuditHead(Job, kind="audit_head", version=2):
 
     def run(self, context: Context) -> None:
         audited = Audited.of(self.dataset, self.chunking, context.store)
-        windows, given = audited.windows, audited.trajectories
+        windows = audited.windows
         chunks = audited.scaled.unflatten(1, (windows.horizon, -1))
         tokenizer = None if self.tokenizer is None else self.tokenizer.load(context.store)
         code = None if tokenizer is None else code_of(audited, tokenizer)
-        rank = torch.from_numpy(given.rank[windows.demonstration])
+        rank = torch.from_numpy(windows.rank)
         inputs, folder = audited.inputs(self.arm), context.folder / HEADS
         looks = audited.looks
         found = retrain_heads(inputs, chunks, code, rank, self.training, folder, context.report, looks=looks)
@@ -79,7 +79,7 @@ class AuditHead(Job, kind="audit_head", version=2):
         for kind, aim in found.aims.items():
             kept |= {f"{kind}.{name}": torch.from_numpy(getattr(aim, name)) for name in PARTS}
         save_tensors(kept, context.folder / EXECUTED)
-        demonstrations = len(np.unique(given.rank[windows.demonstration[windows.rows(TRAIN)]]))
+        demonstrations = len(np.unique(windows.rank[windows.rows(TRAIN)]))
         write_json(context.folder / SUMMARY, told(found, audited, demonstrations))
         shutil.rmtree(folder)
 

@@ -113,13 +113,25 @@ class Audited:
         return tuple(names[d] for d in range(len(names)) if d not in self.columns)
 
     @property
+    def arms(self) -> tuple[Arm, ...]:
+        """What there is to be told of the actions."""
+        given = self.trajectories
+        there: dict[Arm, bool] = {
+            "features": given.features is not None,
+            "candidate": given.candidate is not None,
+            "known": given.proprioception is not None or tells_task(given, self.windows),
+            "state": given.state is not None,
+        }
+        return tuple(arm for arm, is_there in there.items() if is_there)
+
+    @property
     def known(self) -> Float[Tensor, "M P"]:
         """Proprioception and task; without columns where there is neither."""
         given, start = self.trajectories, self.windows.start
         parts = [torch.zeros(len(start), 0)]
         if given.proprioception is not None:
             parts.append(rows_of(given.proprioception, start))
-        if tells_task(given):
+        if tells_task(given, self.windows):
             task = torch.from_numpy(np.asarray(given.task)[self.windows.demonstration])
             parts.append(torch.nn.functional.one_hot(task, len(given.tasks)).float())
         return torch.cat(parts, dim=1)
@@ -157,22 +169,13 @@ class Audited:
         )
 
 
-def tells_task(given: Trajectories) -> bool:
+def tells_task(given: Trajectories, windows: Windows) -> bool:
     """Whether the task is among what is known: there are several, not too many to tell apart, and all were trained on.
 
     Columns of tasks that only some demonstrations have would explain those, and tell nothing about others.
     """
-    trained = np.unique(np.asarray(given.task)[given.part == TRAIN])
+    trained = np.unique(np.asarray(given.task)[windows.demonstration[windows.rows(TRAIN)]])
     return 1 < len(given.tasks) <= MOST_TASKS and len(trained) == len(given.tasks)
-
-
-def arms_of(given: Trajectories) -> tuple[Arm, ...]:
-    """What there is to be told of a dataset's actions."""
-    known: tuple[Arm, ...] = ("known",) if given.proprioception is not None or tells_task(given) else ()
-    seen: tuple[Arm, ...] = ("features",) if given.features is not None else ()
-    state: tuple[Arm, ...] = ("state",) if given.state is not None else ()
-    other: tuple[Arm, ...] = ("candidate",) if given.candidate is not None else ()
-    return (*seen, *other, *known, *state)
 
 
 def rows_of(array: np.ndarray, rows: np.ndarray) -> Float[Tensor, "M W"]:

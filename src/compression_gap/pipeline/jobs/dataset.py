@@ -23,6 +23,7 @@ from compression_gap.data.formats.libero_hdf5 import SUFFIXES, read_libero
 from compression_gap.data.rows import Rows
 from compression_gap.data.trajectories import Trajectories
 from compression_gap.encoders.base import EncoderSpec
+from compression_gap.measures.gripper_probe import MOST_VALUES
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import Demonstrations, drawn_frames, read_demos, suite_of
 from compression_gap.pipeline.jobs.encoder import Features, TrainedEncoder, encoder_of
@@ -48,7 +49,7 @@ class Dataset(Job):
 
 
 @dataclass(frozen=True)
-class FileDataset(Dataset, kind="file_dataset", version=1):
+class FileDataset(Dataset, kind="file_dataset", version=2):
     """Somebody's files, read and checked. Only `import_dataset` can finish it, because where the files are belongs to
     no description."""
 
@@ -57,9 +58,9 @@ class FileDataset(Dataset, kind="file_dataset", version=1):
     content: str
     """The beginning of the SHA-256 of all files."""
     features: str = added_later("")
-    """That of the file with the features, if these came apart."""
+    """The same of the file with features, if these came apart."""
     candidate: str = added_later("")
-    """That of a candidate encoder's."""
+    """The same of a second such file."""
     units: str = added_later("")
     """A suite whose names, units and grippers hold for its actions."""
     encoder: EncoderSpec | None = added_later(None)
@@ -184,11 +185,18 @@ def import_dataset(job: FileDataset, read: Reader, files: Files, store: Store, r
     Raises ValueError naming file, place and cure for whatever is wrong with them.
     """
     with store.lock(job):
+        if store.has(job):  # somebody else has read it in the meantime
+            return
         store.discard(job)
         folder = store.partial(job)
         try:
             found = read(folder)
-            for name, path in zip(FEATURES, files.features, strict=False):
+            free = [name for name in FEATURES if getattr(found, name) is None]
+            if len(files.features) > len(free):
+                got = len(FEATURES) - len(free) + len(files.features)
+                what = f"expected at most two sets of features, the policy's own and a candidate's, got {got}"
+                raise complaint(found.source, what, "leave away --features, or the file's fields")
+            for name, path in zip(free, files.features, strict=False):
                 given = read_features(path, len(found.action), folder / f"{name}.npy")
                 found = replace(found, **{name: given})
             for name, encoder in zip(FEATURES, (job.encoder, job.candidate_encoder), strict=True):
@@ -197,6 +205,7 @@ def import_dataset(job: FileDataset, read: Reader, files: Files, store: Store, r
                     found = replace(found, **{name: seen})
             if job.units:
                 found = in_units_of(found, job.units)
+            found = only_switching(found)
             found.check()
             found.save(folder)
             store.finish(job, provenance(device="cpu", seconds=0.0, peak_memory_mb=0.0))
@@ -219,6 +228,14 @@ def in_units_of(found: Trajectories, suite: str) -> Trajectories:
     note = f"actions are taken to be {suite}'s: its units and grippers"
     notes = (*found.notes, note)
     return replace(found, names=legend.action, scale=legend.action_scale, gripper=legend.gripper, notes=notes)
+
+
+def only_switching(found: Trajectories) -> Trajectories:
+    """The same without grippers that are moved continuously: they are measured like the other actions."""
+    moved = [d for d in found.gripper if len(np.unique(found.action[:, d])) > MOST_VALUES]
+    notes = tuple(f"{found.names[d]} is moved continuously, so it is measured like the other actions" for d in moved)
+    kept = tuple(d for d in found.gripper if d not in moved)
+    return replace(found, gripper=kept, notes=(*found.notes, *notes))
 
 
 def digest_of(files: Sequence[Path], report: Report) -> str:
