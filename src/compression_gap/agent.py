@@ -65,7 +65,7 @@ class Agent(nn.Module):
         agent = Agent.load(folder)
         agent.begin(tasks=[0], seeds=[0])
         while True:
-            agent.observe(observation)          # arrays [1, ...] by the names in agent.reads
+            agent.observe(observation)          # arrays [1, ...] by the names in agent.reads, at each of H steps
             actions = agent.plan().chunk[0]     # [T, D] in the suite's units; execute some, then look again
     """
 
@@ -86,7 +86,7 @@ class Agent(nn.Module):
         if spec.fusion == "vector":
             width, tokens = vector, spec.history * (self.encoder.vectors + 1)
         self.policy = spec.policy.build(shape, width, tokens, tokenizer)
-        self.reads = (*self.encoder.reads, *(n for n in ("proprioception", "stamp") if n not in self.encoder.reads))
+        self.reads = tuple(dict.fromkeys((*self.encoder.reads, "proprioception")))
         self._generators: list[torch.Generator] = []
         self._history: dict[str, Tensor] = {}
 

@@ -75,7 +75,7 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
             chunks = (args.horizon, args.stride, args.store, args.workers)
             return commands.tokenizers(selection(args, rest), args.tokenizer, *chunks, quiet=args.json)
         case "tolerance":
-            chunking = commands.Chunking(args.horizon, args.stride)
+            chunking = commands.TypedChunking(args.horizon, args.stride)
             judged = (args.protocol or "test", args.rollouts, args.execute)
             replay_with = (chunking, judged, args.store, args.workers)
             return commands.tolerance(selection(args, rest), args.tokenizer, *replay_with, quiet=args.json)

@@ -3,25 +3,25 @@
 import numpy as np
 import torch
 
-from compression_gap.measures.aim import LEAD, Looks, last_looks, switches
+from compression_gap.measures.aim import LEAD, Looks, gripper_switches, last_looks
 
 
 def test_switches_are_counted_within_demonstrations():
     command = np.array([-1, -1, 1, 1, -1, -1, 1, 1, -1.0])[:, None]
-    steps, closes = switches(command, np.array([5, 9]))  # from step 4 to 5 another demonstration begins
+    steps, closes = gripper_switches(command, np.array([5, 9]))  # from step 4 to 5 another demonstration begins
     assert (steps.tolist(), closes.tolist()) == ([2, 4, 6, 8], [True, False, True, False])
-    upside_down, again = switches(-command, np.array([5, 9]))
+    upside_down, again = gripper_switches(-command, np.array([5, 9]))
     assert (upside_down.tolist(), again.tolist()) == (steps.tolist(), closes.tolist())
 
 
 def test_both_hands_switch():
     command = np.array([[-1, -1, 1, 1, 1, 1], [5, 5, 5, 5, 0, 0.0]]).T
-    steps, closes = switches(command, np.array([6]))
+    steps, closes = gripper_switches(command, np.array([6]))
     assert (steps.tolist(), closes.tolist()) == ([2, 4], [True, True])
 
 
 def test_a_gripper_that_never_moves_has_no_switch():
-    assert switches(np.ones((9, 1)), np.array([9]))[0].tolist() == []
+    assert gripper_switches(np.ones((9, 1)), np.array([9]))[0].tolist() == []
 
 
 def test_the_last_look_begins_early_enough_and_in_the_same_demonstration():

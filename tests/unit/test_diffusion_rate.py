@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 import torch
 
-from compression_gap.measures.denoiser import Denoiser, Rows, train_denoiser
+from compression_gap.measures.denoiser import Denoiser, ToldChunks, train_denoiser
 from compression_gap.measures.denoising import own_errors
 from compression_gap.measures.diffusion_rate import DiffusionCurve, diffusion_curve, least_rate
 from compression_gap.measures.rate_distortion import Spectrum, gaussian_rate, spectrum
 from compression_gap.training import Training
 
 SIGMA = 0.025
-TRAINING = Training(steps=1000, batch=256, learning_rate=1e-2, warmup=10)
+TRAINING = Training(steps=3000, batch=256, learning_rate=1e-2, warmup=10)
 
 
-def rows_of(chunk: np.ndarray, mean: np.ndarray) -> Rows:
+def rows_of(chunk: np.ndarray, mean: np.ndarray) -> ToldChunks:
     values = torch.from_numpy(chunk).float()
-    return Rows(values, torch.from_numpy(mean).float().expand_as(values), torch.zeros(len(values), 1))
+    return ToldChunks(values, torch.from_numpy(mean).float().expand_as(values), torch.zeros(len(values), 1))
 
 
-def curve_of(denoiser: Denoiser, rows: Rows) -> DiffusionCurve:
+def curve_of(denoiser: Denoiser, rows: ToldChunks) -> DiffusionCurve:
     return diffusion_curve(*own_errors(denoiser, rows), np.arange(len(rows.chunk)) // 10)
 
 

@@ -204,14 +204,6 @@ def test_what_cannot_be_learned_from_is_refused(tmp_path: Path):
         HeadTraining(fractions=(0.5,))
 
 
-def test_demonstrations_are_divided_task_by_task(tmp_path: Path):
-    features = chunks = torch.randn(14 * 4, 2, 1, generator=torch.Generator().manual_seed(0))
-    demonstration, task = torch.arange(14).repeat_interleave(4), (torch.arange(14) % 2).repeat_interleave(4)
-    training = TRAINING.replace(steps=4, seeds=(0,), fractions=(1.0,))
-    found = retrain_heads(features.flatten(1), chunks, None, demonstration, training, tmp_path, quiet, task=task)
-    assert set(found.demonstration.tolist()) == {12, 13}  # the last of each task
-
-
 @pytest.mark.parametrize("with_code", [True, False])
 def test_the_aim_is_taken_on_tested_looks_in_pieces_of_any_size(
     with_code: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from compression_gap.measures.linear_bits import Rows, blurred_lengths, linear_bits, readout
+from compression_gap.measures.linear_bits import RowsByPart, blurred_lengths, linear_bits, readout
 
 SIGMA = 0.1
 
@@ -25,7 +25,7 @@ def measured(chunk: np.ndarray, features: np.ndarray, *further: np.ndarray):
     """Of seven demonstrations of ten chunks five are for fitting."""
     demonstration = np.arange(len(chunk)) // 10
     part = np.maximum(demonstration % 7 - 4, 0)
-    rows = Rows(*(np.flatnonzero(part == one) for one in range(3)))
+    rows = RowsByPart(*(np.flatnonzero(part == one) for one in range(3)))
     reads = []
     for inputs in (features, *further):
         both = (torch.from_numpy(array).float() for array in (inputs, chunk))

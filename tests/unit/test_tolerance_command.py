@@ -18,7 +18,7 @@ from rich.console import Console
 from browser import DARK, LIGHT, look_legible
 from compression_gap import plugins
 from compression_gap.cli import main
-from compression_gap.commands import Answer, Chunking, Selection, tolerance
+from compression_gap.commands import Answer, Selection, TypedChunking, tolerance
 from compression_gap.pipeline.jobs import EPISODES, Replay, TrainedTokenizer
 from compression_gap.report.sheet import render
 from compression_gap.report.tolerance_sheet import limits, sheet
@@ -71,9 +71,9 @@ def patched():
         yield
 
 
-def answer(root: Path, names: tuple[str, ...], chunking: Chunking | None = None) -> Answer:
+def answer(root: Path, names: tuple[str, ...], chunking: TypedChunking | None = None) -> Answer:
     chosen = Selection("tabletop", [1], 12, "fixed", {"image_size": "16"})
-    return tolerance(chosen, names, chunking or Chunking(8, 4), JUDGED, root, 1, quiet=True)
+    return tolerance(chosen, names, chunking or TypedChunking(8, 4), JUDGED, root, 1, quiet=True)
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ def trained(root: Path, kind: str) -> Path:
 def test_a_tokenizer_that_is_trained_is_measured_as_it_is(measured: Answer):
     root = Path(measured.data["report"]).parents[1]
     folder = trained(root, "oat")
-    again = answer(root, (str(folder),), Chunking(None, None))
+    again = answer(root, (str(folder),), TypedChunking(None, None))
     name = f"oat {folder.name[:6]}"
     assert (again.data["horizon"], again.data["stride"]) == (8, 4)
     mine = [{**row, "group": ""} for row in rows_of(again, name)]
@@ -208,11 +208,11 @@ def test_a_tokenizer_that_is_trained_is_measured_as_it_is(measured: Answer):
 @pytest.mark.parametrize(
     ("name", "chunking", "message"),
     [
-        ("oat", Chunking(16, None), "expected chunks of 16 actions at every 4 steps"),
-        ("oat", Chunking(None, 2), "of the same demonstrations for all tokenizers; got 8 and 4"),
+        ("oat", TypedChunking(16, None), "expected chunks of 16 actions at every 4 steps"),
+        ("oat", TypedChunking(None, 2), "of the same demonstrations for all tokenizers; got 8 and 4"),
     ],
 )
-def test_tokenizers_share_their_chunks(measured: Answer, name: str, chunking: Chunking, message: str):
+def test_tokenizers_share_their_chunks(measured: Answer, name: str, chunking: TypedChunking, message: str):
     root = Path(measured.data["report"]).parents[1]
     with pytest.raises(ValueError, match=message):
         answer(root, (str(trained(root, name)),), chunking)

@@ -14,14 +14,14 @@ from compression_gap.commands.selection import Selection
 from compression_gap.commands.store import status
 from compression_gap.commands.study import forecast, report, run_study
 from compression_gap.commands.tokenizers import tokenizers
-from compression_gap.commands.tolerance import Chunking, tolerance
+from compression_gap.commands.tolerance import TypedChunking, tolerance
 
 __all__ = [
     "Answer",
     "Asked",
-    "Chunking",
     "Selection",
     "Source",
+    "TypedChunking",
     "audit",
     "collect",
     "encoders",

@@ -23,7 +23,7 @@ from compression_gap.commands.selection import Selection
 from compression_gap.measures.attempts import write
 from compression_gap.measures.diffusion_rate import DiffusionCurve, least_rate
 from compression_gap.measures.rate_distortion import Spectrum, gaussian_distortion
-from compression_gap.pipeline.job import Job
+from compression_gap.pipeline.job import Job, with_needs
 from compression_gap.pipeline.jobs import (
     SUMMARY,
     Demonstrations,
@@ -194,7 +194,7 @@ def _row(plan: Plan, store: Store, outcome: Outcome) -> dict[str, Any]:
     reasons = [plan.failure] if plan.failure else []
     row: dict[str, Any] = {"name": plan.name, "spec": None if plan.spec is None else config.to_json(plan.spec)}
     if plan.quality is not None:
-        reasons += [errors[job.digest] for job in _chain(plan.jobs) if job.digest in errors]
+        reasons += [errors[job.digest] for job in with_needs(plan.jobs) if job.digest in errors]
         if store.has(plan.quality):
             row |= json.loads((store.folder(plan.quality) / SUMMARY).read_text())
             if row["failure"] is None:
@@ -204,11 +204,6 @@ def _row(plan: Plan, store: Store, outcome: Outcome) -> dict[str, Any]:
             row["given_state_bits"] = told["code_length_bits"]
     row["failed"] = reasons[0] if reasons else None
     return row
-
-
-def _chain(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs and all that they need, what is needed first."""
-    return [found for job in jobs for found in [*_chain(job.needs), job]]
 
 
 @torch.no_grad()

@@ -41,7 +41,7 @@ HORIZON, STRIDE = 16, 4
 
 
 @dataclass(frozen=True)
-class Chunking:
+class TypedChunking:
     """What a chunk is, as typed; None: as the trained tokenizers have it, else 16 actions at every 4 steps."""
 
     horizon: int | None
@@ -51,7 +51,7 @@ class Chunking:
 def tolerance(
     selection: Selection,
     names: Sequence[str],
-    chunking: Chunking,
+    chunking: TypedChunking,
     judged: tuple[str, int, int | None],
     root: Path,
     workers: int,
@@ -99,7 +99,7 @@ def tolerance(
 
 
 def _trained(
-    names: Sequence[str], selection: Selection, spec: SuiteSpec, chunking: Chunking, store: Store
+    names: Sequence[str], selection: Selection, spec: SuiteSpec, chunking: TypedChunking, store: Store
 ) -> dict[str, TrainedTokenizer]:
     """The tokenizers by the names that tables call them. Raises ValueError unless all share their chunks."""
     suite = spec.build()
@@ -190,7 +190,7 @@ def _plan(
 
 
 def _command(
-    selection: Selection, names: Sequence[str], chunking: Chunking, judged: tuple[str, int, int | None]
+    selection: Selection, names: Sequence[str], chunking: TypedChunking, judged: tuple[str, int, int | None]
 ) -> str:
     protocol, states, execute = judged
     words = [*([] if selection.recorded else ["--protocol", protocol]), "--rollouts", str(states)]

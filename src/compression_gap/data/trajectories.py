@@ -14,13 +14,13 @@ from jaxtyping import Float, Int
 
 from compression_gap.config import Spec, counted
 from compression_gap.data.checked import blocks, complaint
-from compression_gap.data.split import part_at
+from compression_gap.data.split import EVERY, part_at
 from compression_gap.seeds import seed_of
 from compression_gap.suites.base import Legend
 
-FEWEST = 7
+FEWEST = EVERY
 """Demonstrations below which nothing can be said of others: five to fit on, one to stop by, one to test on."""
-ENOUGH = 56
+ENOUGH = 8 * EVERY
 """Demonstrations from which on there are eight to test on, so that intervals can be told."""
 SWITCH = 3  # different values that a command which only opens and closes may have
 META = "trajectories.json"
@@ -224,7 +224,7 @@ class Windows:
         return np.flatnonzero(self.part == part)
 
 
-def switches(action: Float[np.ndarray, "N D"]) -> tuple[int, ...]:
+def switching_columns(action: Float[np.ndarray, "N D"]) -> tuple[int, ...]:
     """The action values that take two or three different values only: they open and close something."""
     few = (d for d in range(action.shape[1]) if len(np.unique(action[:1000, d])) <= SWITCH)
     return tuple(d for d in few if 1 < len(np.unique(action[:, d])) <= SWITCH)

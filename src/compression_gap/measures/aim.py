@@ -46,7 +46,7 @@ class Looks:
         return (error * before[..., None]).sum(dim=-2).norm(dim=-1)
 
 
-def switches(
+def gripper_switches(
     command: Float[np.ndarray, "N G"], ends: Int[np.ndarray, " E"]
 ) -> tuple[Int[np.ndarray, " S"], Bool[np.ndarray, " S"]]:
     """Steps of E demonstrations, laid end to end, at which one of G grippers is told something else than just before,

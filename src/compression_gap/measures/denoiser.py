@@ -26,7 +26,7 @@ TIGHTENING = 5.0  # times the learning rate, at which the spread around the mean
 
 
 @dataclass(frozen=True)
-class Rows:
+class ToldChunks:
     """Chunks with what a denoiser is told about them."""
 
     chunk: Float[Tensor, "N A"]
@@ -36,9 +36,9 @@ class Rows:
     context: Float[Tensor, "N C"]
     """Further numbers of unit size; a single 0 for a denoiser that is told nothing."""
 
-    def at(self, rows: np.ndarray | Tensor | slice) -> Rows:
+    def at(self, rows: np.ndarray | Tensor | slice) -> ToldChunks:
         """Some of them."""
-        return Rows(self.chunk[rows], self.mean[rows], self.context[rows])
+        return ToldChunks(self.chunk[rows], self.mean[rows], self.context[rows])
 
 
 class Denoiser(nn.Module):
@@ -78,20 +78,25 @@ class Denoiser(nn.Module):
         self.basis.copy_(vectors)
         self.scale.copy_(values.sqrt())
 
-    def forward(self, noisy: Float[Tensor, "B A"], log_snr: Float[Tensor, " B"], rows: Rows) -> Float[Tensor, "B A"]:
+    def forward(
+        self, noisy: Float[Tensor, "B A"], log_snr: Float[Tensor, " B"], rows: ToldChunks
+    ) -> Float[Tensor, "B A"]:
         """The noise in `noisy`, as far as it can be told."""
         told = self.read(rows.context)
         return self._noise(noisy, log_snr, told, self._expected(rows, told))
 
-    def loss(self, rows: Rows) -> Loss:
+    def loss(self, rows: ToldChunks) -> Loss:
         """Squared error of the noise, at log-SNRs spread evenly over the range that is integrated over.
+
+        They are dealt to the rows at random: some demonstrations must not be looked at in heavy noise alone.
 
         `haste` times the error of the mean is added: most bits hang on it, and in noise it is learnt late. With few
         demonstrations it is memorised early instead.
         """
         size, told = len(rows.chunk), self.read(rows.context)
         expected = self._expected(rows, told)
-        place = (torch.arange(size, device=rows.chunk.device) + torch.rand(size, device=rows.chunk.device)) / size
+        device = rows.chunk.device
+        place = (torch.randperm(size, device=device) + torch.rand(size, device=device)) / size
         log_snr = self.low + (self.high - self.low) * place
         noise = torch.randn_like(rows.chunk)
         found = self._noise(noised(rows.chunk, noise, log_snr), log_snr, told, expected)
@@ -101,7 +106,7 @@ class Denoiser(nn.Module):
         bits = error.detach() * self.basis.shape[0] * (self.high - self.low) / (2 * math.log(2))
         return Loss(error + self.haste * of_mean, {"bits": bits})
 
-    def _expected(self, rows: Rows, told: Float[Tensor, "B W"]) -> Float[Tensor, "B A"]:
+    def _expected(self, rows: ToldChunks, told: Float[Tensor, "B W"]) -> Float[Tensor, "B A"]:
         """The mean of chunks in the eigenbasis."""
         return rows.mean @ self.basis + self.scale * self.shift(told)
 
@@ -132,7 +137,14 @@ def noised(
 
 
 def train_denoiser(
-    denoiser: Denoiser, rows: Rows, validation: Rows, training: Training, *, seed: int, folder: Path, report: Report
+    denoiser: Denoiser,
+    rows: ToldChunks,
+    validation: ToldChunks,
+    training: Training,
+    *,
+    seed: int,
+    folder: Path,
+    report: Report,
 ) -> Denoiser:
     """Trains in place and keeps the weights that do best on the validation demonstrations.
 
@@ -156,7 +168,7 @@ def train_denoiser(
 
 
 @torch.no_grad()
-def loss_of_many_draws(denoiser: Denoiser, rows: Rows) -> float:
+def loss_of_many_draws(denoiser: Denoiser, rows: ToldChunks) -> float:
     """The loss in bits a chunk, as the integral has it, with the same draws every time."""
     torch.manual_seed(seed_of("validation draws"))
     return sum(denoiser.loss(rows).parts["bits"].item() for _ in range(VALIDATION_DRAWS)) / VALIDATION_DRAWS

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from compression_gap.measures.clusters import ClusterMean, cluster_mean
-from compression_gap.measures.denoiser import Denoiser, Rows, noised
+from compression_gap.measures.denoiser import Denoiser, ToldChunks, noised
 from compression_gap.seeds import seed_of
 
 POINTS = 80
@@ -88,7 +88,7 @@ class ActionBits:
 
 
 @torch.no_grad()
-def noise_errors(unconditional: Denoiser, told_nothing: Rows, conditional: Denoiser, told: Rows) -> Errors:
+def noise_errors(unconditional: Denoiser, told_nothing: ToldChunks, conditional: Denoiser, told: ToldChunks) -> Errors:
     """Errors of both denoisers in noise that is the same for every encoder: it follows from the chunk's number alone.
 
     Raises ValueError if the denoisers cover different ranges of log-SNR.
@@ -105,7 +105,7 @@ def noise_errors(unconditional: Denoiser, told_nothing: Rows, conditional: Denoi
 
 
 @torch.no_grad()
-def own_errors(denoiser: Denoiser, rows: Rows) -> tuple[Float[np.ndarray, "N G"], Float[np.ndarray, " G"]]:
+def own_errors(denoiser: Denoiser, rows: ToldChunks) -> tuple[Float[np.ndarray, "N G"], Float[np.ndarray, " G"]]:
     """Squared errors of one denoiser, in the noise of `noise_errors`, and the log-SNRs."""
     errors = [
         (noise - denoiser(noisy, log_snr, rows)).double().square().sum(dim=1)
@@ -147,7 +147,7 @@ def _grid(denoiser: Denoiser) -> Float[Tensor, " G"]:
     return torch.linspace(denoiser.low, denoiser.high, POINTS)
 
 
-def _in_noise(denoiser: Denoiser, rows: Rows) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+def _in_noise(denoiser: Denoiser, rows: ToldChunks) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Noise, noisy chunks and log-SNRs, level by level."""
     chunk = rows.chunk
     for number, level in enumerate(_grid(denoiser).tolist()):

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from compression_gap.data.normalise import Standardise
 from compression_gap.data.split import TEST, TRAIN, VALIDATION
-from compression_gap.measures.denoiser import Denoiser, Rows, loss_of_many_draws, train_denoiser
+from compression_gap.measures.denoiser import Denoiser, ToldChunks, loss_of_many_draws, train_denoiser
 from compression_gap.measures.denoising import ActionBits, action_bits, noise_errors
 from compression_gap.measures.ridge import fit_ridge
 from compression_gap.measures.token_probe import Codes, in_digits
@@ -112,17 +112,17 @@ def untrained(values: int, context: int, probing: Probing, seed: int, haste: flo
     return Denoiser(values, context, probing.sigma, probing.width, haste)
 
 
-def told_nothing(data: ProbeData) -> Rows:
+def told_nothing(data: ProbeData) -> ToldChunks:
     """Chunks for the denoiser that knows only what chunks are like, and the gripper commands if there are any."""
     if data.gripper is not None:
         commands = standardised(data.commands, None, data)
-        return Rows(data.chunk, linearly(commands, data.chunk, data), commands)
+        return ToldChunks(data.chunk, linearly(commands, data.chunk, data), commands)
     mean = data.chunk[data.rows(TRAIN)].mean(dim=0).expand_as(data.chunk)
-    return Rows(data.chunk, mean, torch.zeros(len(data.chunk), 1, device=data.chunk.device))
+    return ToldChunks(data.chunk, mean, torch.zeros(len(data.chunk), 1, device=data.chunk.device))
 
 
 def fit(
-    rows: Rows, data: ProbeData, probing: Probing, seed: int, folder: Path, report: Report, haste: float = 0.0
+    rows: ToldChunks, data: ProbeData, probing: Probing, seed: int, folder: Path, report: Report, haste: float = 0.0
 ) -> Denoiser:
     """A denoiser trained on the training demonstrations; validation ones choose when to stop."""
     train, validation = data.rows(TRAIN), data.rows(VALIDATION)
@@ -157,7 +157,7 @@ def probe(
         inputs = torch.cat([inputs, standardised(data.commands, None, data)], dim=1)
         chunk = linearly(inputs, data.chunk, data)
     read = torch.cat([standardised(part, None, data) for part in (chunk, state, *given)], dim=1)
-    shown = {"readout": Rows(data.chunk, chunk, read), "features": Rows(data.chunk, chunk, inputs)}
+    shown = {"readout": ToldChunks(data.chunk, chunk, read), "features": ToldChunks(data.chunk, chunk, inputs)}
     ways = {f"{name}, haste {haste:g}": (rows, haste) for name, rows in shown.items() for haste in probing.hastes}
     denoisers: dict[str, list[Denoiser]] = {way: [] for way in ways}
     trainings = list(product(ways, probing.seeds))
@@ -234,7 +234,7 @@ def _readout(inputs: Float[Tensor, "N F"], data: ProbeData) -> tuple[Float[Tenso
     return read[:, :values], read[:, values:] * scale.std + scale.mean
 
 
-def _linear_bits(nothing: Rows, mean: Float[Tensor, "N A"], data: ProbeData, sigma: float) -> float:
+def _linear_bits(nothing: ToldChunks, mean: Float[Tensor, "N A"], data: ProbeData, sigma: float) -> float:
     """Sum of 1/2 log2 of total over remaining variance along the principal directions of chunks, at the resolution."""
     train, test = data.rows(TRAIN), data.rows(TEST)
     centred = (data.chunk - nothing.mean).double()

@@ -50,7 +50,7 @@ def blurred_lengths(
 
 
 @dataclass(frozen=True)
-class Rows:
+class RowsByPart:
     """Numbers of the chunks of each part."""
 
     train: Int[np.ndarray, " n"]
@@ -94,7 +94,7 @@ class LinearBits:
 def linear_bits(
     chunk: Float[np.ndarray, "N A"],
     reads: Sequence[Float[np.ndarray, "N A"]],
-    rows: Rows,
+    rows: RowsByPart,
     demonstration: Int[np.ndarray, " N"],
     sigma: float,
 ) -> LinearBits:

@@ -72,18 +72,17 @@ def retrain_heads(
     folder: Path,
     report: Report,
     *,
-    task: Int[Tensor, " N"] | None = None,
     looks: Mapping[str, Looks] | None = None,
 ) -> Executed:
     """Trains a head for every fraction and seed, and executes it on the test demonstrations.
 
-    `chunks` are scaled as the policy's own; `code` None: the head is a regression. Demonstrations are divided `task` by
-    task, if there are several, as for the probes. The aim is taken on those `looks` that are tested. What is trained
-    is kept in `folder`, so that a killed call goes on from there; a call that was finished returns what is there.
-    Raises ValueError if rows do not match, numbers are not finite, there are too few demonstrations to split, or memory
-    cannot hold the scores of codes.
+    `chunks` are scaled as the policy's own; `code` None: the head is a regression. `demonstration` numbers them in
+    the order in which they are divided (`Windows.rank`): every seventh is tested on. The aim is taken on those
+    `looks` that are tested. What is trained is kept in `folder`, so that a killed call goes on from there; a call
+    that was finished returns what is there. Raises ValueError if rows do not match, numbers are not finite, there
+    are too few demonstrations to split, or memory cannot hold the scores of codes.
     """
-    split = Split(demonstration, task)
+    split = Split(demonstration)
     _check(features, chunks, code, split)
     rows = evenly(split.rows(TEST), training.judged)
     looks = {kind: some.only((split.part == TEST)[some.row]) for kind, some in (looks or {}).items()}

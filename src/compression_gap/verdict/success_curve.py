@@ -1,4 +1,8 @@
-"""How success falls with distortion: replays in which the expert's chunks were executed less and less exactly."""
+"""How success falls with distortion: replays in which the expert's chunks were executed less and less exactly.
+
+Used where verdicts are calibrated in points (`benchmarks/calibration.py`). An audit judges by the error of actions:
+points by noise are far too few where a policy looks again (docs/measurement.md).
+"""
 
 from __future__ import annotations
 

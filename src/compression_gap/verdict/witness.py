@@ -2,7 +2,7 @@
 
 A loss is what a perfect part would save at most, from the top down: of a code that is far too coarse, twice as many
 tokens may save nothing as long as the encoder's noise fails the task anyway. So a label counts only if the predicted
-gains agree (`benchmarks/calibration.py` shows what that is worth).
+gains agree. `benchmarks/calibration.py` shows what that is worth, and is the only one who asks: an audit has no ladder.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from compression_gap.data.checked import (
     complaint,
     ends_of,
 )
-from compression_gap.data.trajectories import Trajectories, numbered, switches
+from compression_gap.data.trajectories import Trajectories, numbered, switching_columns
 
 STEPS, LARGE = ("proprioception", "state"), ("features", "candidate")
 FIELDS = ("action", "episode", "episode_ends", *STEPS, *LARGE, "task", "names", "scale", "gripper")
@@ -257,7 +257,7 @@ def _meaning(archive: Archive, action: np.ndarray) -> tuple[tuple[str, ...], tup
         scale = tuple(float(size) for size in archive.read("scale", (width,)))
         if min(scale) <= 0:
             raise archive.error("scale", f"expected sizes above 0, got {min(scale):g}", "give the mm or degrees of a 1")
-    gripper = switches(action)
+    gripper = switching_columns(action)
     if "gripper" in given:
         found = archive.read("gripper", ("G",), "iu")
         wrong = [int(d) for d in found if not 0 <= d < width]

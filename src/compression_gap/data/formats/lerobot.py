@@ -17,7 +17,7 @@ import polars as pl
 
 from compression_gap.config import closest
 from compression_gap.data.checked import check_finite, check_tasks, complaint, ends_of
-from compression_gap.data.trajectories import Trajectories, switches
+from compression_gap.data.trajectories import Trajectories, switching_columns
 
 VERSIONS = {"v3.0": "meta/tasks.parquet", "v2.1": "meta/tasks.jsonl", "v2.0": "meta/tasks.jsonl"}
 INFO, ACTION, STATE = "meta/info.json", "action", "observation.state"
@@ -77,7 +77,7 @@ def read_lerobot(folder: Path) -> Trajectories:
         ends=ends,
         names=names,
         scale=None,
-        gripper=switches(action),
+        gripper=switching_columns(action),
         task=task,
         tasks=tasks,
         proprioception=state,

@@ -32,7 +32,7 @@ SECONDS_A_ROW, SECONDS_A_CODE = 3e-5, 6e-5  # of a training batch
 
 
 @dataclass(frozen=True)
-class ActionDenoisers(Job, kind="action_denoisers", version=1):
+class ActionDenoisers(Job, kind="action_denoisers", version=2):
     """Denoisers that know what chunks are like and nothing of what is seen: one a probe seed, shared by all encoders.
     Writes their weights and summary.json, which says what of an action is measured."""
 

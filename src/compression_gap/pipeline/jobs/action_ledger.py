@@ -11,7 +11,7 @@ import torch
 
 from compression_gap.data.split import TEST, TRAIN, VALIDATION
 from compression_gap.data.trajectories import Chunking
-from compression_gap.measures.linear_bits import LinearBits, Rows, linear_bits, readout
+from compression_gap.measures.linear_bits import LinearBits, RowsByPart, linear_bits, readout
 from compression_gap.measures.rate_distortion import spectrum
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.audited import Arm, Audited
@@ -45,7 +45,7 @@ class ActionLedger(Job, kind="action_ledger", version=1):
     def run(self, context: Context) -> None:
         audited = Audited.of(self.dataset, self.chunking, context.store)
         windows, given = audited.windows, audited.trajectories
-        rows = Rows(*(windows.rows(part) for part in (TRAIN, VALIDATION, TEST)))
+        rows = RowsByPart(*(windows.rows(part) for part in (TRAIN, VALIDATION, TEST)))
         train, test = rows.train, rows.test
         chunk, demonstration = audited.scaled.double().numpy(), windows.demonstration
         arms: list[Arm] = [*audited.arms, *(arm for arm in self.controls if given.features is not None)]

@@ -30,7 +30,7 @@ BITS = "bits.safetensors"
 
 
 @dataclass(frozen=True)
-class AuditDenoisers(Job, kind="audit_denoisers", version=1):
+class AuditDenoisers(Job, kind="audit_denoisers", version=2):
     """Denoisers that know nothing but what a dataset's chunks are like, one a seed, shared by all arms. Writes their
     weights, and summary.json with the first one's upper bound on the rate-distortion function."""
 

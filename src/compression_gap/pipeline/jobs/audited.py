@@ -13,7 +13,7 @@ from torch import Tensor
 from compression_gap.data.checked import complaint
 from compression_gap.data.split import TRAIN
 from compression_gap.data.trajectories import Chunking, Trajectories, Windows
-from compression_gap.measures.aim import KINDS, SIDEWAYS, Looks, last_looks, switches
+from compression_gap.measures.aim import KINDS, SIDEWAYS, Looks, gripper_switches, last_looks
 from compression_gap.measures.encoder_probe import ProbeData
 from compression_gap.pipeline.jobs.dataset import Dataset
 from compression_gap.scaling import ActionScaling
@@ -86,7 +86,7 @@ class Audited:
         aside = [d for d, name in named.items() if name in SIDEWAYS]
         mm = tuple(float(self.scaling.half_range[d]) * given.scale[d] for d in aside)
         places = tuple(self.columns.index(d) for d in aside)
-        switch, closes = switches(np.asarray(given.action[:, list(given.gripper)]), given.ends)
+        switch, closes = gripper_switches(np.asarray(given.action[:, list(given.gripper)]), given.ends)
         row, step = last_looks(windows.start, given.starts, switch, windows.horizon)
         found = {}
         for kind, chosen in zip(KINDS, (closes, ~closes), strict=True):

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 
 from compression_gap.data.demos import Demos
 from compression_gap.data.windows import chunks_from, window_frames
-from compression_gap.measures.denoiser import Denoiser, Rows, train_denoiser
+from compression_gap.measures.denoiser import Denoiser, ToldChunks, train_denoiser
 from compression_gap.measures.denoising import own_errors
 from compression_gap.measures.diffusion_rate import DiffusionCurve, diffusion_curve
 from compression_gap.measures.distortion import arm_of
@@ -32,7 +32,7 @@ SECONDS_A_ROW = 3e-5  # of a training batch
 
 
 @dataclass(frozen=True)
-class DiffusionRate(Job, kind="diffusion_rate", version=1):
+class DiffusionRate(Job, kind="diffusion_rate", version=2):
     """A denoiser's upper bound on the rate-distortion function of the arm's actions, in the suite's units, on held-out
     demonstrations. Writes summary.json."""
 
@@ -88,6 +88,6 @@ class DiffusionRate(Job, kind="diffusion_rate", version=1):
         return np.searchsorted(demos.episodes["start"].to_numpy(), frames, side="right") - 1
 
 
-def _rows(scaled: Float[np.ndarray, "N A"]) -> Rows:
+def _rows(scaled: Float[np.ndarray, "N A"]) -> ToldChunks:
     chunk = torch.from_numpy(scaled).float()
-    return Rows(chunk, torch.zeros_like(chunk), torch.zeros(len(chunk), 1))
+    return ToldChunks(chunk, torch.zeros_like(chunk), torch.zeros(len(chunk), 1))

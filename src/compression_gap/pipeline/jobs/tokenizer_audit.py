@@ -19,19 +19,17 @@ from compression_gap.measures.collisions import certified_entropy
 from compression_gap.measures.distortion import POSITION, ROTATION, squared_drift
 from compression_gap.measures.entropy import marginals
 from compression_gap.measures.quantity import BITS, Quantity, mean_over_demonstrations, tightest
-from compression_gap.measures.rate_distortion import Spectrum, excess
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.audited import Audited
 from compression_gap.pipeline.jobs.data import HELD_OUT_ROWS, SUMMARY, spread
 from compression_gap.pipeline.jobs.dataset import Dataset
 from compression_gap.pipeline.jobs.learning import learn
+from compression_gap.pipeline.jobs.tokenizer_quality import cuts
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import ChunkShape
 from compression_gap.store import Store, write_json
 from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec, Tokens
 from compression_gap.training import WEIGHTS, Training, save_tensors
-
-PREFIXES = 16  # longer codes are cut at powers of two only
 
 
 @dataclass(frozen=True)
@@ -172,13 +170,9 @@ def errors(
 
 
 def prefixes(audited: Audited, tokenizer: Tokenizer, tokens: Tokens, rows: np.ndarray) -> list[dict[str, float]]:
-    """Nominal bits and error of the first k tokens of an ordered code."""
-    if not tokenizer.ordered or tokenizer.varies:
-        return []
-    longest = tokenizer.max_tokens
-    cuts = range(1, longest + 1) if longest <= PREFIXES else [2**i for i in range((longest - 1).bit_length())]
+    """Nominal bits and error of the first k tokens of an ordered code; nothing of other codes."""
     found = []
-    for cut in sorted({*cuts, longest}):
+    for cut in cuts(tokenizer):
         told = read(tokenizer, Tokens(tokens.ids, tokens.length.clamp(max=cut)))
         kept = told.valid.numpy()
         if kept.any():
@@ -186,13 +180,6 @@ def prefixes(audited: Audited, tokenizer: Tokenizer, tokens: Tokens, rows: np.nd
             bits = cut * math.log2(tokenizer.vocab_size)
             found.append({"tokens": cut, "nominal_bits": bits, "error": float(squared.mean() / audited.variance)})
     return found
-
-
-def beside_the_gaussian(variances: list[float], rate: float, squared_error: float) -> dict[str, float] | None:
-    """How far a code lies above the Gaussian's curve; None where it makes no error, so that the curve has no end."""
-    if squared_error <= 0 or rate <= 0:
-        return None
-    return dataclasses.asdict(excess(Spectrum(np.array(variances), (), 0), rate, squared_error))
 
 
 def _asdict(quantity: Quantity) -> dict[str, Any]:
