@@ -55,6 +55,7 @@ VERDICT = VerdictRow(
     probability=0.93,
     evidence=("the code itself errs little",),
     settle="",
+    measured={"D_pol": Quantity(0.0414, "estimate", "squared error", "other demonstrations", 0.03, 0.05)},
     upgrades=(
         Upgrade("a better encoder", Quantity(40.0, "estimate", "% of the error", "90 %", 30.0, 50.0), 10.0, 0.99),
     ),
@@ -124,6 +125,7 @@ def test_the_lines_say_verdict_kinds_and_what_is_missing():
     assert "200 of 800 chunks" in text
     assert "! denoisers not converged" in text
     assert "The denoisers have not converged" in render(CONTENT)
+    assert re.search(r"error of the policy, D_pol</th>.*≈ 0\.0414 \[0\.0300, 0\.0500\]", render(CONTENT))
     assert "more than 10 with probability 0.99" in text
     assert lines[-1] == "report: page.html"
 

@@ -206,6 +206,13 @@ def test_no_more_than_all_of_an_error_can_go_away():
     assert found.gains["data"].value <= 1
 
 
+def test_no_interval_goes_beyond_that_either():
+    gain = Gain("encoder", 0.95, 0.2, "share of the distortion").quantity
+    assert gain.low is not None
+    assert (gain.low < 0.95, gain.high) == (True, 1.0)
+    assert Gain("data", 95.0, 20.0, "points").quantity.high == pytest.approx(95 + 1.645 * 20, abs=0.1)
+
+
 def test_equal_arms_gain_nothing():
     gains = predict_gains(Arms(FLAT, replace(FLAT), replace(FLAT)))
     assert [gains[part].value for part in PARTS] == [0, 0, 0]

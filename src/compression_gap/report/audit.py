@@ -12,6 +12,7 @@ from compression_gap.measures.aim import KINDS
 from compression_gap.measures.quantity import Quantity
 from compression_gap.report.audit_content import AuditContent, CodeRow, HeadRow
 from compression_gap.report.audit_words import (
+    EVIDENCE,
     aside,
     beside,
     briefly,
@@ -57,6 +58,7 @@ def render(content: AuditContent) -> str:
         aside=aside,
         beside=[sentence(told) for told in beside(content, content.arms)],
         briefly=briefly,
+        evidence_words=lambda name: EVIDENCE.get(name, name),
         kind_words=kind_words,
         plain=plain,
         sentence=sentence,

@@ -18,6 +18,19 @@ SIGNS: dict[Kind, str] = {
 }
 
 
+EVIDENCE = {
+    "D_pol": "error of the policy, D_pol",
+    "D_tok": "error of the code itself, D_tok",
+    "D_resid": "what the policy adds to that, D_resid",
+    "D_tok, larger code": "error of a code without error",
+    "D_pol, better encoder": "error of the policy with the better encoder",
+    "CE(T | Z)": "length of the code given the features, CE(T | Z)",
+    "CE(T | better Z)": "the same given the better encoder's",
+    "H(T)": "length of the code when nothing is told, H(T)",
+}
+"""What numbers that a verdict stands on are, by the names of `verdict.offline`."""
+
+
 def briefly(quantity: Quantity | None, decimals: int = 1, factor: float = 1.0) -> str:
     """`≤ 76.0 [75.6, 76.5]`: the sign says which kind of number it is; the reason where there is none.
 

@@ -104,7 +104,9 @@ class Gain:
     def quantity(self) -> Quantity:
         """The estimate with its 90 % interval."""
         half = float(ndtri((1 + LEVEL) / 2)) * self.spread
-        return Quantity(self.value, "estimate", self.unit, OVER, self.value - half, self.value + half)
+        most = np.inf if self.unit == "points" else 1.0  # more than all of an error cannot go away
+        high = max(self.value, min(self.value + half, most))
+        return Quantity(self.value, "estimate", self.unit, OVER, self.value - half, high)
 
 
 @dataclass(frozen=True)
