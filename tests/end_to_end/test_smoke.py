@@ -290,8 +290,9 @@ def test_one_cell_can_be_tried_with_other_settings_and_its_agent_judged_again(
         assert row["same_initial_states"] == row["episodes"] == 6
         assert row["differing"] == 0
         assert row["low"] < row["estimate"] == 0 < row["high"]
-    assert main(["evaluate", said["agent"], "--protocol", "demonstrations"]) == 2
-    assert "has learned from demonstrations that begin there" in capsys.readouterr().err
+    assert judged["starts_of_demonstrations"] == 0
+    code, seen = say(capsys, "evaluate", said["agent"], "--episodes", "1", "--protocol", "demonstrations")
+    assert (code, seen["starts_of_demonstrations"]) == (0, 1)
     assert main(["evaluate", said["agent"], "--execute", "99"]) == 2
     assert "--execute: the agent's chunks have" in capsys.readouterr().err
     assert main(["evaluate", said["agent"], "--image_size", "32"]) == 2

@@ -93,6 +93,9 @@ def test_libero_pairs_what_was_seen_with_the_next_action(after: bool, tmp_path: 
         np.testing.assert_allclose(found.proprioception[where], demo["robot_states"][: STEPS - lag], atol=1e-6)
         np.testing.assert_allclose(found.proprioception[where, 0], demo["states"][lag:, 7], atol=1e-6)
     assert found.tasks == (STOVE,)
+    assert found.state is not None
+    clock = np.arange(STEPS)[lag:]  # with which `states` begin
+    assert not any(np.allclose(column, clock) for column in found.state[where].T)
     assert ("after" if after else "before") in found.notes[0]
 
 

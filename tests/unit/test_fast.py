@@ -122,8 +122,8 @@ def test_other_content_is_another_published_processor(file: str, tmp_path: Path)
         _ = Fast(published=str(tmp_path)).digest
 
 
-def test_without_a_published_processor_its_digest_is_as_before():
-    assert Fast().digest == "8fed905c8ebfd70fecae"  # as it was before folders were known by content
+def test_its_digest_changes_with_its_version_alone():
+    assert Fast().digest == "46082e4a8aa245ee4de7"  # of version 2
 
 
 def test_an_agent_over_it_acts_alike_after_loading(tmp_path: Path):

@@ -21,6 +21,7 @@ from compression_gap.encoders.base import Encoder, EncoderSpec
 from compression_gap.encoders.convnet import ConvNet
 from compression_gap.pipeline.jobs import Demonstrations, Drawings, Features, TrainedAgent
 from compression_gap.pipeline.jobs.data import ENCODING_BATCH, PIECES, read_demos, read_frames
+from compression_gap.pipeline.jobs.dataset import SuiteDataset
 from compression_gap.pipeline.run import divide
 from compression_gap.pipeline.worker import run_here
 from compression_gap.policies.diffusion import Diffusion
@@ -92,6 +93,14 @@ def store(drawn: tuple[Path, tuple[Drawings, ...]], tmp_path: Path) -> Store:
 @pytest.fixture
 def drawings(drawn: tuple[Path, tuple[Drawings, ...]]) -> tuple[Drawings, ...]:
     return drawn[1]
+
+
+def test_demonstrations_of_some_tasks_keep_the_suites_own_numbers(store: Store, drawings: tuple[Drawings, ...]):
+    second = [drawings[1].demonstrations]
+    assert set(read_demos(store, second).episodes["task"]) == {1}
+    run_here(job := SuiteDataset(tuple(second)), store, "cpu", quiet)
+    found = job.load(store)
+    assert (found.tasks, set(found.task)) == (SMALL.build().tasks[1:2], {0})
 
 
 def made(job: Features, store: Store) -> np.ndarray:

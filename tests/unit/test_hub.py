@@ -58,7 +58,7 @@ def test_other_content_is_another_processor(file: str, tmp_path: Path):
 
 
 def test_the_name_of_a_hub_processor_is_its_identity():
-    assert Hub().digest == "37784411a844df0ea90f"  # as it was before folders were known by content
+    assert Hub().digest == "95f57211539e986cc462"  # of version 2
     assert Hub().in_digest("processor") == "physical-intelligence/fast"
 
 

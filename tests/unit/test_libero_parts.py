@@ -184,11 +184,27 @@ def test_wrong_fields_are_named(changes: dict, message: str) -> None:
         Libero(**changes)
 
 
+@pytest.mark.parametrize(
+    ("protocol", "other", "episodes", "shared"),
+    [
+        ("fixed", "demonstrations", 15, 15),
+        ("fixed", "demonstrations", 50, 35),
+        ("test", "demonstrations", 15, 0),
+        ("random", "random", 9, 9),
+        ("random", "random_demonstrations", 9, 0),
+        ("random", "demonstrations", 9, 0),
+    ],
+)
+def test_it_is_known_which_initial_states_are_new(protocol: str, other: str, episodes: int, shared: int) -> None:
+    assert Libero().shared_starts(protocol, other, episodes) == shared
+
+
 def test_tasks_are_demonstrated_alone_and_learned_together() -> None:
     both = Libero(tasks=(2, 8))
     alone = [both.alone(task) for task in range(2)]
     assert alone == [(Libero(tasks=(2,)), 0), (Libero(tasks=(8,)), 0)]
     assert alone[0][0].united([suite for suite, _ in alone]) == both
+    assert [both.task_of(suite, task) for suite, task in alone] == [0, 1]
     with pytest.raises(ValueError, match="differ in more than their tasks"):
         both.united([both, Libero(tasks=(2,), image_size=32)])
 

@@ -32,6 +32,17 @@ def test_tails_are_left_outside_the_range():
     assert scaling.inverse(torch.tensor([-1.0, 1.0]).reshape(2, 1, 1)).flatten().tolist() == [10, 90]
 
 
+def test_a_rare_pulse_is_not_a_constant():
+    chunks = torch.zeros(1000, 4, 2)
+    chunks[..., 0] = torch.linspace(-1, 1, 4000).view(1000, 4)
+    chunks[7, 2, 1] = 3.0  # in one step of four thousand
+    scaling = ActionScaling(2)
+    scaling.fit(chunks, tail=0.01)
+    torch.testing.assert_close(scaling.inverse(scaling(chunks)), chunks)
+    assert scaling(chunks)[7, 2, 1] == 1
+    assert 1 < scaling(chunks)[..., 0].max() < 1.1
+
+
 def test_an_unfitted_scaling_says_so():
     with pytest.raises(ValueError, match="call fit"):
         ActionScaling(2)(torch.zeros(1, 4, 2))

@@ -218,6 +218,13 @@ def test_tokenizers_share_their_chunks(measured: Answer, name: str, chunking: Ty
         answer(root, (str(trained(root, name)),), chunking)
 
 
+def test_a_tokenizer_of_other_tasks_is_refused(measured: Answer):
+    root = Path(measured.data["report"]).parents[1]
+    chosen = Selection("tabletop", [0, 1], 12, "fixed", {"image_size": "16"})
+    with pytest.raises(ValueError, match="was trained on other tasks than are replayed"):
+        tolerance(chosen, (str(trained(root, "oat")),), TypedChunking(8, 4), JUDGED, root, 1, quiet=True)
+
+
 def test_a_folder_of_another_store_or_of_something_else_is_refused(measured: Answer, tmp_path: Path):
     root = Path(measured.data["report"]).parents[1]
     with pytest.raises(ValueError, match=f"is not in the store {tmp_path}: give --store {root}"):

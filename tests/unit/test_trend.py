@@ -58,6 +58,12 @@ def test_one_seed_has_a_slope_and_no_interval():
     assert (found.points.value, found.points.low, found.rank_p) == (pytest.approx(10.0), None, None)
 
 
+def test_a_cell_that_lacks_a_seed_has_a_slope_and_no_ranks():
+    found = trend([*STEEP[:-1], Outcomes(STEEP[-1].successes[1:], STEEP[-1].episodes)], QUALITY)
+    assert found.rank_p is None
+    assert found.points.low is not None
+
+
 def test_the_slope_of_the_gain_is_the_line_through_the_differences():
     bits = [50.7, 64.0, 74.3, 79.7, 96.0]
     found = gain_trend(FLAT, STEEP, bits)

@@ -12,7 +12,7 @@ from rich.text import Text
 from compression_gap.commands.answer import Answer, finish, show_failures
 from compression_gap.commands.judged import compare, judge, read_rows, show_difference, show_success, video_files
 from compression_gap.config import override
-from compression_gap.pipeline.jobs import TrainedAgent, Videos
+from compression_gap.pipeline.jobs import RecordedDemonstrations, TrainedAgent, Videos
 from compression_gap.pipeline.plan import judged
 from compression_gap.policies.base import Decoding
 from compression_gap.rollout import Rollouts
@@ -45,9 +45,9 @@ def evaluate(
     execute = execute or min(Rollouts.execute, agent.agent.horizon)
     if execute > agent.agent.horizon:
         raise ValueError(f"--execute: the agent's chunks have {agent.agent.horizon} actions, got {execute}")
-    if any(job.protocol == protocol for job in agent.demonstrations):
-        raise ValueError(f"--protocol {protocol}: the agent has learned from demonstrations that begin there")
     agent.suite.check_episodes(protocol, episodes)
+    learned = {job.protocol for job in agent.demonstrations if not isinstance(job, RecordedDemonstrations)}
+    known = max((agent.suite.shared_starts(protocol, one, episodes) for one in learned), default=0)
     as_trained = judged(agent, Rollouts(protocol, episodes, execute), decoding)
     jobs = as_trained
     if settings:
@@ -57,6 +57,7 @@ def evaluate(
     outcome = finish([*as_trained, *jobs, *filmed], store, workers, device, quiet=quiet)
     how = {"protocol": protocol, "execute": execute, "decoding": decoding}
     data: dict[str, Any] = {"folder": str(folder), **how, "settings": settings, "failed": len(outcome.failed)}
+    data["starts_of_demonstrations"] = known
     data["videos"] = video_files(store, filmed)
     if not outcome.failed:
         rows = read_rows(store, jobs)
@@ -68,6 +69,9 @@ def evaluate(
             data |= {"as_trained": judge(before, agent.suite), "difference": compare(before, rows, agent.suite)}
 
     def show(console: Console) -> None:
+        if known:
+            told = f"{known} of {episodes} initial states a task are those of demonstrations that it has learned from"
+            console.print(Text(f"not new to the agent: {told}"))
         if not outcome.failed:
             show_success(data["success"], f"{protocol}, {decoding}", console)
             for name, of_task in data["tasks"].items():

@@ -103,11 +103,12 @@ def _trained(
 ) -> dict[str, TrainedTokenizer]:
     """The tokenizers by the names that tables call them. Raises ValueError unless all share their chunks."""
     suite = spec.build()
-    folders = {name: _in_folder(Path(name), spec, store) for name in names if "/" in name.partition(":")[0]}
+    by_task = selection.jobs(spec, suite)  # raises for a task without an expert
+    tasks = [suite.tasks[task] for task in by_task]
+    folders = {name: _in_folder(Path(name), spec, tasks, store) for name in names if "/" in name.partition(":")[0]}
     first = next(iter(folders.values()), None)
     horizon = chunking.horizon or (first.horizon if first else HORIZON)
     stride = chunking.stride or (first.stride if first else STRIDE)
-    by_task = selection.jobs(spec, suite)  # raises for a task without an expert
     demos = first.demonstrations if first else tuple(job for some in by_task.values() for job in some)
     shape = ChunkShape(horizon, len(suite.legend.action))
     specs = named([name for name in names if name not in folders], shape)
@@ -128,8 +129,9 @@ def _trained(
     return found
 
 
-def _in_folder(folder: Path, spec: SuiteSpec, store: Store) -> TrainedTokenizer:
-    """The trained tokenizer in a folder. Raises ValueError if it is none, in another store, or of another suite."""
+def _in_folder(folder: Path, spec: SuiteSpec, tasks: Sequence[str], store: Store) -> TrainedTokenizer:
+    """The trained tokenizer in a folder. Raises ValueError if it is none, in another store, or of another suite or of
+    other tasks: distortion and success have to be about the same ones."""
     job = read_job(folder)
     if not isinstance(job, TrainedTokenizer):
         raise ValueError(f"--tokenizer {folder} holds a {job.kind}; give a folder below trained_tokenizer")
@@ -139,6 +141,12 @@ def _in_folder(folder: Path, spec: SuiteSpec, store: Store) -> TrainedTokenizer:
         )
     if job.suite.kind != spec.kind:
         raise ValueError(f"--tokenizer {folder} was trained on {job.suite.kind}, and the suite here is {spec.kind}")
+    found, suite = sorted({job.suite.task_of(one.suite, one.task) for one in job.demonstrations}), job.suite.build()
+    if {suite.tasks[task] for task in found} != set(tasks):
+        raise ValueError(
+            f"--tokenizer {folder} was trained on other tasks than are replayed, so its distortion would be of other "
+            f"chunks than success; replay its own (--tasks): {'; '.join(suite.tasks[task] for task in found)}"
+        )
     return job
 
 

@@ -226,12 +226,20 @@ class SuiteSpec(Spec, family="suites"):
         assert all(other == self for other in others), "demonstrations of different suites do not mix"
         return self
 
+    def task_of(self, other: SuiteSpec, task: int) -> int:
+        """The id here of a task of one of the suites that were `united`."""
+        return task
+
     def check_episodes(self, protocol: str, episodes: int) -> None:
         """Raises ValueError if there is no such protocol or it has fewer initial states a task than `episodes`.
 
         Asked before anything is trained. A suite that does not tell finds out when it gets there.
         """
         return
+
+    def shared_starts(self, protocol: str, other: str, episodes: int) -> int:
+        """How many of a protocol's first `episodes` initial states are also among those of another one."""
+        return episodes if protocol == other else 0
 
     @property
     def for_people(self) -> SuiteSpec:

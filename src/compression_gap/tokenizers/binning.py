@@ -22,7 +22,7 @@ MOST_BINS = 65_536  # finer than float32 tells two actions of a range apart; a p
 
 
 @dataclass(frozen=True)
-class Binning(TokenizerSpec, kind="binning"):
+class Binning(TokenizerSpec, kind="binning", version=2):
     """Bins for every value of a chunk (arXiv 2212.06817, 2406.09246): T * D tokens, nothing to train."""
 
     bins: int = 256

@@ -34,7 +34,7 @@ PROCESSOR = {
 
 
 @dataclass(frozen=True)
-class Fast(TokenizerSpec, kind="fast", version=1):
+class Fast(TokenizerSpec, kind="fast", version=2):
     """FAST (arXiv 2501.09747): cosine transform over time, rounded, byte-pair encoded; nothing to train by gradient.
 
     Coefficients far outside what was fitted take more tokens and are exact. A chunk with one that even two bytes cannot

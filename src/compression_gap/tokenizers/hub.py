@@ -27,7 +27,7 @@ TAIL = 0.01
 
 
 @dataclass(frozen=True)
-class Hub(TokenizerSpec, kind="hub", version=1):
+class Hub(TokenizerSpec, kind="hub", version=2):
     """A processor that others have published: an object that is called with chunks [B, T, D] in [-1, 1], gives a list
     of ids for each, and has `decode(ids, time_horizon=..., action_dim=...)`.
 

@@ -188,7 +188,8 @@ def read_libero(paths: Sequence[Path]) -> Trajectories:
     """Actions, the robot's own state and the simulator's of all demonstrations of some files; no simulator is needed.
 
     What was observed after an action stands with the next one, and the first action of a demonstration is left away.
-    States of tasks that have fewer numbers are filled with 0.
+    States are without the time with which robosuite begins them: a clock tells how far a demonstration has come, and no
+    encoder sees one. Those of tasks that have fewer numbers are filled with 0.
     """
     found: list[tuple[str, dict[str, np.ndarray]]] = []
     for path in paths:
@@ -197,7 +198,7 @@ def read_libero(paths: Sequence[Path]) -> Trajectories:
     lag, note = _lag([steps for _, steps in found])
     for _, steps in found:
         rows = len(steps["actions"]) - lag
-        steps["actions"], steps["states"] = steps["actions"][lag:], steps["states"][lag:]
+        steps["actions"], steps["states"] = steps["actions"][lag:], steps["states"][lag:, 1:]
         steps["robot_states"] = steps["robot_states"][:rows]
     task, tasks = numbered([name for name, _ in found])
     width = max(steps["states"].shape[1] for _, steps in found)

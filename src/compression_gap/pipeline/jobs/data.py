@@ -126,9 +126,8 @@ def suite_of(jobs: Sequence[Demonstrations]) -> SuiteSpec:
 
 def read_demos(store: Store, jobs: Sequence[Demonstrations]) -> Demos:
     """What finished jobs demonstrated, laid end to end, with the task ids of `suite_of`."""
-    tasks = list(dict.fromkeys((job.suite, job.task) for job in jobs))
-    parts = [Demos.load(store.folder(job)).of_task(tasks.index((job.suite, job.task))) for job in jobs]
-    return Demos.join(parts)
+    suite = suite_of(jobs)
+    return Demos.join([Demos.load(store.folder(job)).of_task(suite.task_of(job.suite, job.task)) for job in jobs])
 
 
 def read_frames(store: Store, drawings: tuple[Drawings, ...], *, held_out: bool) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class FileDataset(Dataset, kind="file_dataset", version=2):
 
 
 @dataclass(frozen=True)
-class SuiteDataset(Dataset, kind="suite_dataset", version=1):
+class SuiteDataset(Dataset, kind="suite_dataset", version=2):
     """Demonstrations of a suite, with the features of an encoder where it has any."""
 
     demonstrations: tuple[Demonstrations, ...]
@@ -103,6 +103,7 @@ class SuiteDataset(Dataset, kind="suite_dataset", version=1):
         store, suite = context.store, suite_of(self.demonstrations).build()
         demos, legend = read_demos(store, self.demonstrations), suite.legend
         lengths = demos.episodes["length"].to_numpy()
+        there, task = np.unique(demos.episodes["task"].to_numpy(), return_inverse=True)
         features = None if self.encoder is None else self._features(store, self.encoder, demos)
         candidate = None if self.candidate is None else self.candidate.load(store).features
         Trajectories(
@@ -112,8 +113,8 @@ class SuiteDataset(Dataset, kind="suite_dataset", version=1):
             names=legend.action,
             scale=legend.action_scale,
             gripper=legend.gripper,
-            task=demos.episodes["task"].to_numpy().astype(np.int64),
-            tasks=suite.tasks,
+            task=task.astype(np.int64),
+            tasks=tuple(suite.tasks[number] for number in there),
             proprioception=np.asarray(demos.proprioception),
             state=np.asarray(demos.state) if legend.state else None,
             features=features,

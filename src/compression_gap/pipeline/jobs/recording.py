@@ -62,6 +62,8 @@ def import_recording(job: Recording, file: LiberoFile, spec: Libero, store: Stor
         found.append((frames, demo.actions[frames.lag :]))
         report(0.5 * (number + 1) / len(file.demos), "")
     with store.lock(job):
+        if store.has(job):  # somebody else has read it in the meantime
+            return
         store.discard(job)
         folder = store.partial(job)
         try:

@@ -77,7 +77,7 @@ class Modelability(Job, kind="modelability", version=1):
 
 
 @dataclass(frozen=True)
-class TokenizerQuality(Job, kind="tokenizer_quality", version=1):
+class TokenizerQuality(Job, kind="tokenizer_quality", version=2):
     """Rate, distortion, use of the vocabulary and robustness of a tokenizer on held-out chunks, and where it stands
     beside the Gaussian's rate-distortion function. Writes summary.json."""
 
@@ -104,6 +104,8 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=1):
         code_length = mean_over_demonstrations(lengths.sum(1)[None], whole.demonstration, kind="upper bound")
         nobody = np.zeros(len(seen.rows), dtype=np.int64)  # intervals for hundreds of places are dear, and not shown
         used = marginals(model.ids(seen.tokens).numpy(), nobody, tokenizer.vocab_size)
+        longest = int(seen.tokens.length.max())  # no code has a token behind that
+        reached = used.positions[:longest]
         total = dataclasses.replace(used.total, note="of the training chunks, which are more; without an interval")
         generator = torch.Generator().manual_seed(seed_of("corruption"))
         lost = undecodable(tokenizer, whole.some(CORRUPTED_CODES), generator)
@@ -116,8 +118,8 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=1):
             "nominal_bits": tokenizer.nominal_bits,
             "code_length_bits": dataclasses.asdict(code_length),
             "marginal_bits": dataclasses.asdict(total),
-            "perplexity": float(np.mean([place.perplexity.value or 1.0 for place in used.positions])),
-            "dead": float(np.mean([(place.dead.value or 0.0) / tokenizer.vocab_size for place in used.positions])),
+            "perplexity": float(np.mean([place.perplexity.value or 1.0 for place in reached])),
+            "dead": float(np.mean([(place.dead.value or 0.0) / tokenizer.vocab_size for place in reached])),
             "unwritten": len(held) - len(rows),
             "unreadable": int((~told.valid).sum()),
             "failure": written.failure or told.failure,

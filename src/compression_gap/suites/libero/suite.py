@@ -108,6 +108,16 @@ class Libero(SuiteSpec, kind="libero", version=2):
             raise ValueError("demonstrations of suites that differ in more than their tasks do not mix")
         return self.replace(tasks=tasks)
 
+    def shared_starts(self, protocol: str, other: str, episodes: int) -> int:
+        if protocol in FIXED_STATES and other in FIXED_STATES:
+            judged = {FIXED_STATES[protocol][index % len(FIXED_STATES[protocol])] for index in range(episodes)}
+            return len(judged & set(FIXED_STATES[other]))
+        return super().shared_starts(protocol, other, episodes)
+
+    def task_of(self, other: SuiteSpec, task: int) -> int:
+        assert isinstance(other, Libero), "only LIBERO's suites are united with one of LIBERO's"
+        return self.tasks.index(other.tasks[task])
+
     @property
     def for_people(self) -> Libero:
         return self.replace(image_size=256, render_size=256)
