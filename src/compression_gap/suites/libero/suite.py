@@ -109,14 +109,11 @@ class Libero(SuiteSpec, kind="libero", version=2):
         return self.replace(tasks=tasks)
 
     def shared_starts(self, protocol: str, other: str, episodes: int) -> int:
-        if protocol in FIXED_STATES and other in FIXED_STATES:
-            judged = {FIXED_STATES[protocol][index % len(FIXED_STATES[protocol])] for index in range(episodes)}
-            return len(judged & set(FIXED_STATES[other]))
-        return super().shared_starts(protocol, other, episodes)
+        judged, known = (FIXED_STATES.get(name, range(0)) for name in (protocol, other))
+        return len({*judged[:episodes]} & {*known}) or super().shared_starts(protocol, other, episodes)
 
     def task_of(self, other: SuiteSpec, task: int) -> int:
-        assert isinstance(other, Libero), "only LIBERO's suites are united with one of LIBERO's"
-        return self.tasks.index(other.tasks[task])
+        return self.tasks.index(other.tasks[task]) if isinstance(other, Libero) else task
 
     @property
     def for_people(self) -> Libero:
@@ -129,9 +126,7 @@ class Libero(SuiteSpec, kind="libero", version=2):
     @property
     def cost(self) -> SuiteCost:
         picture, steps = SECONDS_A_PICTURE[self.rendering], MAX_STEPS[self.suite] / 2
-        return SuiteCost(
-            episode=4.0, picture=picture, rollout=5 + 100 * picture, steps=steps, picture_mb=3e-6 * self.image_size**2
-        )
+        return SuiteCost(4.0, picture, rollout=5 + 100 * picture, steps=steps, picture_mb=3e-6 * self.image_size**2)
 
 
 class LiberoSuite(Suite):
