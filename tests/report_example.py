@@ -198,6 +198,7 @@ def _gradient(cells: tuple[Cell, ...], method: str, decoding: str) -> Gradient:
         "Diffusion",
         tuple(LADDER.items()),
         *(_curve(values) for values in (*slopes, difference, difference / 40)),
+        flags=tuple("" for _ in TOLERANCES),
         continuous_rank_p=ranks,
         discrete_rank_p=ranks,
     )

@@ -51,6 +51,17 @@ def test_the_slopes_are_told_with_their_intervals(difference: tuple[float, float
     assert said in words.answer(content)
 
 
+def test_at_the_floor_log_odds_decide_about_slopes():
+    content = with_slopes((8.2, 2.2, 14.2))
+    odds = tuple(Measured(0.1, -0.2, 0.4, "new training seeds") for _ in TOLERANCES)
+    row = replace(content.gradients[0], flags=("floor",) * len(odds), log_odds=odds)
+    assert row.decisive == odds
+    (said,) = words.along_the_encoders(content, row)
+    assert said.endswith(
+        f"not resolved with 3 seeds by log-odds, +0.10 [{MINUS}0.20, 0.40], because a cell is at the floor."
+    )
+
+
 def test_two_seeds_are_no_evidence_on_slopes():
     content = with_seeds(with_slopes((8.2, 2.2, 14.2)), 2)
     (said,) = words.along_the_encoders(content, content.gradients[0])

@@ -47,6 +47,10 @@ class Cell:
         return arm_name(self.method, self.decoding)
 
 
+def _decisive(points: Curve, log_odds: Curve, flags: tuple[str, ...]) -> Curve:
+    return tuple(odds if flag else some for some, odds, flag in zip(points, log_odds, flags, strict=True))
+
+
 @dataclass(frozen=True)
 class Interaction:
     """What an encoder upgrade buys a continuous method, minus what it buys a discrete one."""
@@ -74,9 +78,7 @@ class Interaction:
     @property
     def decisive(self) -> Curve:
         """What a verdict is read from: points, or log-odds where a flag says that points mislead."""
-        return tuple(
-            odds if flag else points for points, odds, flag in zip(self.points, self.log_odds, self.flags, strict=True)
-        )
+        return _decisive(self.points, self.log_odds, self.flags)
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,9 @@ class Gradient:
     points: Curve
     """How much steeper the continuous method rises, Welch interval over training seeds."""
     log_odds: Curve
+    """The same in log-odds, which floors and ceilings bend less."""
+    flags: tuple[str, ...]
+    """Along the tolerances: `floor` (a cell below 10 %), `ceiling` (above 90 %), `floor and ceiling`, or empty."""
     continuous_rank_p: tuple[float | None, ...]
     """Along the tolerances: Page's test that success rises with quality; None with one seed."""
     discrete_rank_p: tuple[float | None, ...]
@@ -101,6 +106,11 @@ class Gradient:
     @property
     def arm(self) -> str:
         return arm_name(self.discrete, self.decoding)
+
+    @property
+    def decisive(self) -> Curve:
+        """What a verdict is read from: points, or log-odds where a flag says that points mislead."""
+        return _decisive(self.points, self.log_odds, self.flags)
 
 
 @dataclass(frozen=True)

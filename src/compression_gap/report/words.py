@@ -88,9 +88,10 @@ def along_the_encoders(content: ReportContent, row: Gradient) -> tuple[str, ...]
     if (found := forbidden(cells)) is not None:
         return (f"{lead} {slopes} as measured, and no verdict: {' and '.join(found.reasons)}.",)
     seeds = min(len(cell.per_seed) for cell in cells)
-    found_sign = sign(row.points[at], seeds)
+    found_sign, flag = sign(row.decisive[at], seeds), row.flags[at]
     told = "resolved, reversed" if found_sign == "reversed" else found_sign
-    return (f"{lead} {slopes}, {told} with {counted(seeds, 'seed')}.",)
+    odds = f" by log-odds, {log_odds(row.log_odds[at])}, because a cell is at the {flag}" if flag else ""
+    return (f"{lead} {slopes}, {told} with {counted(seeds, 'seed')}{odds}.",)
 
 
 def codebook_verdict(content: ReportContent, row: CodebookSize) -> Verdict:

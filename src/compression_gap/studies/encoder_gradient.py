@@ -8,9 +8,10 @@ Expect:  as published (arXiv 2604.03191, table 2: peak success in %, 500 rollout
          Diffusion M         36.4     57.6       62.8     63.8
          OAT M               53.8     57.4       44.2     51.0
 
-The paper orders its encoders by reputation. Here the quality of a frozen one is measured, as the error of the task's
-objects in millimetres. Settings and departures from the paper are the factorial's; encoder_gradient_cpu asks the same
-question on the built-in suite.
+The paper orders its encoders by reputation, and so does this study: three are frozen and one learns along. The
+quality of frozen ones is measured by `cgap encoders libero_10 --encoder pretrained:model=...`. Settings and
+departures from the paper are the factorial's; encoder_gradient_cpu asks the same question on the built-in suite, of
+encoders that are measured.
 """
 
 from dataclasses import replace
