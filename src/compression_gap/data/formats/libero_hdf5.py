@@ -163,7 +163,7 @@ class LiberoFile:
             ) from error
 
     def _error(self, place: str, what: str) -> ValueError:
-        return ValueError(f"{self.path}, {place}: {what}. Nothing of it is kept: leave the file out, or get it anew")
+        return ValueError(f"{self.path}, {place}: {what}. Leave the file out, or get it anew; nothing of it is kept")
 
 
 @contextmanager
