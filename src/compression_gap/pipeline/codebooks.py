@@ -60,7 +60,7 @@ def _row(
             replay=level,
             gain=_gains(low, high, "points"),
             log_odds=_gains(low, high, "log-odds"),
-            flags=tuple(_flag(*cells) for cells in zip(low, high, strict=True)),
+            flags=tuple(statistics.flag_of(cells) for cells in zip(low, high, strict=True)),
         )
         for (method, (nominal, realised)), level, low, high in zip(sized, levels, weak, strong, strict=True)
     )
@@ -100,10 +100,6 @@ def _continuous_gain(results: Results, method: Method, upgrade: Upgrade) -> Curv
 
 def _gains(weak: Sequence[Outcomes], strong: Sequence[Outcomes], unit: Unit) -> Curve:
     return tuple(measured(statistics.gain(*pair, unit=unit)) for pair in zip(weak, strong, strict=True))
-
-
-def _flag(weak: Outcomes, strong: Outcomes) -> str:
-    return " and ".join(kind for kind in ("floor", "ceiling") if kind in (weak.extreme, strong.extreme))
 
 
 def _slopes(books: Sequence[Codebook], weak: Cells, strong: Cells) -> tuple[GainSlope, ...]:

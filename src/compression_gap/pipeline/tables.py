@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -183,7 +182,7 @@ class Tables:
                         discrete_slope=tuple(measured(trend.points) for trend in of_discrete),
                         points=tuple(measured(gap) for gap in gaps[0]),
                         log_odds=tuple(measured(gap) for gap in gaps[1]),
-                        flags=tuple(_flag([*pair[0], *pair[1]]) for pair in known),
+                        flags=tuple(statistics.flag_of([*pair[0], *pair[1]]) for pair in known),
                         continuous_rank_p=tuple(trend.rank_p for trend in of_continuous),
                         discrete_rank_p=tuple(trend.rank_p for trend in of_discrete),
                     )
@@ -270,9 +269,3 @@ RESEEDING = (
     content.Reseeding("pretrained encoders", by_seed=False, note="intervals hold for these encoders"),
     content.Reseeding("initial states of the rollouts", by_seed=False, note="shared by all cells, paired by hash"),
 )
-
-
-def _flag(cells: Sequence[statistics.Outcomes]) -> str:
-    """`floor`, `ceiling`, `floor and ceiling` or empty: where points of success mislead."""
-    there = {cell.extreme for cell in cells}
-    return " and ".join(kind for kind in ("floor", "ceiling") if kind in there)

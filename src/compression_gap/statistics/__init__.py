@@ -4,7 +4,7 @@ from compression_gap.statistics.bottleneck import Bottleneck, Bound, Settling, b
 from compression_gap.statistics.interaction import Gap, GapCurve, Verdict, gap
 from compression_gap.statistics.intervals import Estimate, cell, contrast, gain, paired, wilson
 from compression_gap.statistics.ladder import Ladder, Loss, Rung, ladder
-from compression_gap.statistics.outcomes import Outcomes, Unit
+from compression_gap.statistics.outcomes import Outcomes, Unit, flag_of
 from compression_gap.statistics.power import power, seeds_needed
 from compression_gap.statistics.tolerance import Falling, Tolerance, tolerance
 from compression_gap.statistics.trend import GainTrend, Trend, gain_trend, trend, trend_gap
@@ -29,6 +29,7 @@ __all__ = [
     "bottleneck",
     "cell",
     "contrast",
+    "flag_of",
     "gain",
     "gain_trend",
     "gap",

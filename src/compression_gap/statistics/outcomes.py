@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, assert_never
 
@@ -124,3 +125,9 @@ class Outcomes:
                 return float((1 / (k + 0.5) + 1 / (n - k + 0.5)).mean())
             case _:
                 assert_never(unit)
+
+
+def flag_of(cells: Iterable[Outcomes]) -> str:
+    """`floor`, `ceiling`, `floor and ceiling` or empty: whether some cell leaves points no room."""
+    there = {cell.extreme for cell in cells}
+    return " and ".join(kind for kind in ("floor", "ceiling") if kind in there)
