@@ -48,9 +48,8 @@ def arguments() -> argparse.ArgumentParser:
         parser.add_argument("--tasks", type=int, nargs="+", metavar="N", help="only these (default: all)")
         text = f"attempts a task (default: {episodes})"
         parser.add_argument("--episodes", type=count, default=None if files else episodes, metavar="N", help=text)
-        text = (
-            "fixed: those that the suite sets apart for demonstrations (default); random: LIBERO's random ones for them"
-        )
+        usual = "default; of LIBERO: random" if files else "default"
+        text = f"fixed: those that a suite sets apart for demonstrations ({usual}); random: other ones, of LIBERO"
         parser.add_argument("--initial-states", default=None if files else "fixed", metavar="NAME", help=text)
         stored(parser)
 

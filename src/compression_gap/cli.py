@@ -91,13 +91,13 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
 
 def selection(args: argparse.Namespace, rest: list[str]) -> Selection:
     """Which demonstrations are meant. Raises ValueError for files beside a suite, or with options of suites."""
-    from compression_gap.commands import Selection, recorded
+    from compression_gap.commands import Selection, measured_states, recorded
     from compression_gap.data.formats.libero_hdf5 import SUFFIXES
 
     typed = args.dataset if "dataset" in args else [args.suite]
     files = [Path(word) for word in typed if Path(word).suffix in SUFFIXES]
     if not files and len(typed) == 1:
-        states = args.initial_states or "fixed"
+        states = args.initial_states or measured_states(typed[0])
         return Selection(typed[0], args.tasks, args.episodes or MEASURED, states, leaves(rest))
     if len(files) < len(typed):
         raise ValueError(f"expected the name of one suite, or LIBERO's .hdf5 files; got {' '.join(typed)}")
@@ -110,11 +110,11 @@ def selection(args: argparse.Namespace, rest: list[str]) -> Selection:
 
 def asked(args: argparse.Namespace, rest: list[str]) -> Asked:
     """What is audited."""
-    from compression_gap.commands import Asked, Selection, Source
+    from compression_gap.commands import Asked, Selection, Source, measured_states
 
     typed = {name: getattr(args, name) for name in ("tasks", "episodes", "initial_states")}
     for_suites = {f"--{name.replace('_', '-')}" for name, value in typed.items() if value is not None}
-    states = args.initial_states or "fixed"
+    states = args.initial_states or measured_states(args.dataset[0])
     chosen = Selection(args.dataset[0], args.tasks, args.episodes or MEASURED, states, leaves(rest))
     source = Source(args.dataset, chosen, args.features, args.encoder, args.suite, for_suites)
     return Asked(source, args.tokenizer, args.budget, args.horizon, args.stride)

@@ -81,6 +81,14 @@ class Store:
         partial = self.root / ".partial" / f"{job.kind}-{job.digest}"
         return sorted(str(path.relative_to(partial)) for path in partial.rglob("*") if not path.match("*.new"))
 
+    @property
+    def free_mb(self) -> float:
+        """Free space where it is, or will be."""
+        folder = self.root
+        while not folder.exists():
+            folder = folder.parent
+        return shutil.disk_usage(folder).free / 1e6
+
     def make(self) -> Path:
         """Makes the store and returns the folder of its locks. Raises StoreError if nothing can be written there."""
         locks = self.root / ".locks"
@@ -107,6 +115,10 @@ class Store:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def clock(self, job: Spec) -> Path:
+        """The file that says how long an unfinished job has been worked on: beside its folder, as it is no result."""
+        return self.root / ".partial" / f"{job.kind}-{job.digest}.seconds"
+
     def finish(self, job: Spec, provenance: dict[str, Any]) -> Path:
         """Moves the partial folder to its final name, with job.json and provenance.json, in one rename."""
         partial, folder = self.partial(job), self.folder(job)
@@ -124,6 +136,7 @@ class Store:
     def discard(self, job: Spec) -> None:
         """Removes what an unfinished run of the job left behind."""
         shutil.rmtree(self.root / ".partial" / f"{job.kind}-{job.digest}", ignore_errors=True)
+        self.clock(job).unlink(missing_ok=True)
 
     def fail(self, job: Spec, error: str, traceback: str) -> None:
         """Keeps a failure until the job succeeds."""

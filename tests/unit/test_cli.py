@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from compression_gap import config, plugins
-from compression_gap.cli import leaves, main
+from compression_gap.arguments import arguments
+from compression_gap.cli import asked, leaves, main, selection
 from compression_gap.commands import typed
 from compression_gap.commands.answer import duration, size
 from compression_gap.shapes import ChunkShape
@@ -200,6 +201,22 @@ def test_an_empty_store_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 def test_leaves_are_read_with_a_space_or_an_equals_sign():
     assert leaves(["--a.b", "1", "--c=-2", "--d", "-3", "--e=x=y"]) == {"a.b": "1", "c": "-2", "d": "-3", "e": "x=y"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "states"),
+    [
+        (["tokenizers", "libero_10"], "random"),
+        (["audit", "libero_goal"], "random"),
+        (["audit", "libero_goal", "--initial-states", "fixed"], "fixed"),
+        (["encoders", "tabletop"], "fixed"),
+        (["collect", "libero_10"], "fixed"),
+    ],
+)
+def test_held_out_demonstrations_of_libero_do_not_begin_where_others_do(typed: list[str], states: str):
+    args, rest = arguments().parse_known_args(typed)
+    chosen = asked(args, rest).source.selection if typed[0] == "audit" else selection(args, rest)
+    assert chosen.states == states
 
 
 def test_times_and_sizes_are_readable():

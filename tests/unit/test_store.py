@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
 import multiprocessing
 import os
@@ -13,11 +14,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
 
 from compression_gap import plugins
+from compression_gap.pipeline import making
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import array_on_disk
 from compression_gap.pipeline.progress import Progress
@@ -66,7 +70,7 @@ class Filling(Job, kind="test_filling"):
             np.save(path, np.ones(4_000_000, np.uint8))
 
 
-KINDS = {"test_number": "Number", "test_total": "Total", "test_filling": "Filling"}
+KINDS = {"test_number": "Number", "test_total": "Total", "test_filling": "Filling", "test_halting": "Halting"}
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +114,34 @@ def test_what_a_killed_run_left_is_thrown_away_unless_the_job_can_use_it(store: 
     (store.partial(Number(3)) / "number.txt").write_text("half")
     do(Number(3), store)
     assert (store.folder(Number(3)) / "number.txt").read_text() == "3\n"
+
+
+@dataclass(frozen=True)
+class Halting(Job, kind="test_halting"):
+    """Stops in the middle, while somebody says so."""
+
+    stops: ClassVar[bool] = True
+
+    def run(self, context: Context) -> None:
+        context.report(0.5, "half of it")
+        if self.stops:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("resumable", "seconds"), [(True, 300.0), (False, 200.0)])
+def test_the_time_that_a_killed_run_took_counts_as_long_as_its_work_is_kept(
+    resumable: bool, seconds: float, store: Store, monkeypatch: pytest.MonkeyPatch
+):
+    now = itertools.count(step=50.0)  # every look at the clock is a while later
+    monkeypatch.setattr(making, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    monkeypatch.setattr(Halting, "resumable", resumable)
+    with pytest.raises(KeyboardInterrupt):
+        do(Halting(), store)
+    assert store.clock(Halting()).exists() == resumable
+    monkeypatch.setattr(Halting, "stops", False)
+    do(Halting(), store)
+    assert verify(store.folder(Halting()))["seconds"] == seconds
+    assert not store.clock(Halting()).exists()
 
 
 @pytest.mark.parametrize("left", ["job.json", "provenance.json", "provenance.new"])

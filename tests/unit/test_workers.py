@@ -22,11 +22,13 @@ from compression_gap.measures.replay import ReplayDriver
 from compression_gap.pipeline.job import Context, Job
 from compression_gap.pipeline.jobs import Demonstrations, Drawings, Replay
 from compression_gap.pipeline.jobs.data import PIECES
+from compression_gap.pipeline.plan import demonstrations
 from compression_gap.pipeline.progress import Progress
 from compression_gap.pipeline.run import Outcome, run
 from compression_gap.pipeline.worker import describe, run_here
 from compression_gap.rollout import Rollouts
 from compression_gap.store import Store
+from compression_gap.suites.libero.suite import Libero
 from compression_gap.suites.tabletop.suite import Tabletop, TabletopSuite
 
 SMALL = Tabletop(image_size=16, batch=2)
@@ -238,6 +240,17 @@ def test_rollouts_of_one_task_are_those_of_all_tasks(store: Store) -> None:
         tables.append(pl.read_parquet(store.folder(job) / "episodes.parquet"))
     assert pl.concat(tables[1:]).equals(tables[0])
     assert jobs[0].digest != jobs[1].digest
+
+
+@pytest.mark.parametrize(
+    ("attempts", "pieces"),
+    [(0, []), (4, [4]), (10, [10]), (11, [11]), (14, [14]), (15, [10, 5]), (31, [10, 10, 11]), (40, [10] * 4)],
+)
+def test_a_collection_ends_in_no_piece_of_a_few_attempts_which_may_all_fail(attempts: int, pieces: list[int]) -> None:
+    found = demonstrations(Libero(tasks=(3,)), [0], 50, attempts)
+    assert [job.attempts for job in found] == pieces
+    assert [job.first for job in found] == [50 + sum(pieces[:n]) for n in range(len(pieces))]
+    assert [job.attempts for job in demonstrations(SMALL, [0], 0, attempts)] == ([attempts] if attempts else [])
 
 
 def test_collecting_nothing_but_failures_is_an_error() -> None:

@@ -10,7 +10,7 @@ from compression_gap.commands.encoders import encoders
 from compression_gap.commands.files import export_files, import_files
 from compression_gap.commands.parts import listing
 from compression_gap.commands.recordings import recorded
-from compression_gap.commands.selection import Selection
+from compression_gap.commands.selection import Selection, measured_states
 from compression_gap.commands.store import status
 from compression_gap.commands.study import forecast, report, run_study
 from compression_gap.commands.tokenizers import tokenizers
@@ -30,6 +30,7 @@ __all__ = [
     "forecast",
     "import_files",
     "listing",
+    "measured_states",
     "recorded",
     "report",
     "run_study",

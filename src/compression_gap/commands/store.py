@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.text import Text
 
 from compression_gap.commands.answer import Answer, plain_table, size
-from compression_gap.pipeline.worker import free_megabytes
 from compression_gap.store import Store, StoreError, verify
 
 
@@ -29,7 +28,7 @@ def status(root: Path) -> Answer:
         kind["disk_mb"] += sum(files.values()) / 1e6
     data = {
         "store": str(store.root),
-        "free_disk_mb": free_megabytes(store),
+        "free_disk_mb": store.free_mb,
         "finished": kinds,
         "unfinished": store.unfinished(),
         "failures": [dataclasses.asdict(failure) for failure in store.failures()],

@@ -16,7 +16,6 @@ from compression_gap.pipeline.jobs import Videos
 from compression_gap.pipeline.plan import jobs_of, videos_of
 from compression_gap.pipeline.run import Outcome, divide
 from compression_gap.pipeline.tables import Tables
-from compression_gap.pipeline.worker import free_megabytes
 from compression_gap.report import terminal
 from compression_gap.report.page import render
 from compression_gap.store import Store, write_text
@@ -80,7 +79,7 @@ def forecast(study: str, root: Path, workers: int) -> Answer:
         "wall_seconds": sum(cost.seconds for cost in left) / workers,
         "workers": workers,
         "disk_mb": sum(cost.disk_mb for cost in left),
-        "free_disk_mb": free_megabytes(store),
+        "free_disk_mb": store.free_mb,
         "memory_mb": sum(sorted((cost.memory_mb for cost in left), reverse=True)[:workers]),
     }
     jobs = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.pipeline.cell import Cell, Grid
@@ -36,12 +37,16 @@ PROBE = Autoregressive(width=64, layers=2, heads=4)
 def demonstrations(
     suite: SuiteSpec, tasks: Sequence[int], first: int, attempts: int, protocol: str = "demonstrations"
 ) -> tuple[Demonstrations, ...]:
-    """Attempts first .. first + attempts - 1 of each task, in pieces that processes can share."""
+    """Attempts first .. first + attempts - 1 of each task, in pieces that processes can share.
+
+    What is left in the end goes to the last piece where it is less than half of one: a few attempts may all fail.
+    """
     size = suite.attempts_a_job or max(1, attempts)
+    starts = range(first, first + attempts - (size - 1) // 2, size) or range(first, first + min(1, attempts))
     return tuple(
-        Demonstrations(*suite.alone(task), start, min(size, first + attempts - start), protocol)
+        Demonstrations(*suite.alone(task), start, stop - start, protocol)
         for task in tasks
-        for start in range(first, first + attempts, size)
+        for start, stop in pairwise((*starts, first + attempts))
     )
 
 

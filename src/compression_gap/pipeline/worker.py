@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import resource
-import shutil
 import signal
 import time
 import traceback
@@ -15,12 +13,11 @@ from multiprocessing.context import ForkServerContext
 
 import torch
 
-from compression_gap.pipeline.job import Context, Job
-from compression_gap.pipeline.provenance import provenance
+from compression_gap.pipeline.job import Job
+from compression_gap.pipeline.making import making
 from compression_gap.store import Store
 from compression_gap.training import Report
 
-FULL_MB = 1.0
 NO_MEMORY = "can't allocate memory"  # as torch says it of the CPU
 
 
@@ -109,23 +106,14 @@ def execute(job: Job, store: Store, device: str, messages: Connection) -> None:
 def run_here(job: Job, store: Store, device: str, report: Report) -> None:
     """Runs one job whose dependencies are finished, unless somebody else finishes it first."""
     torch.set_num_threads(1)  # gradients and convolutions differ in the last bits between thread counts
-    with store.lock(job):
-        report(0.0, "")
-        if store.has(job):
-            return
-        if not job.resumable:
-            store.discard(job)
-        folder = store.partial(job)
-        started = time.monotonic()
-        job.run(Context(store, folder, report, device))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        store.finish(job, provenance(device=device, seconds=time.monotonic() - started, peak_memory_mb=peak))
+    with making(job, store, device, report) as context:
+        if context is not None:
+            job.run(context)
 
 
 def describe(error: BaseException, store: Store) -> str:
-    """One line for people. Libraries have many names for a full disk, so the disk itself is asked too."""
-    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-    if full or free_megabytes(store) < FULL_MB:
+    """One line for people."""
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return (
             f"the disk is full ({store.root}): free some space or choose another --store, then run the same command "
             f"again ({type(error).__name__}: {error})"
@@ -134,11 +122,3 @@ def describe(error: BaseException, store: Store) -> str:
         told = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         return f"memory ran out: run the same command with fewer --workers, or choose smaller parts ({told})"
     return f"{type(error).__name__}: {error}"
-
-
-def free_megabytes(store: Store) -> float:
-    """Free space where the store is, or will be."""
-    folder = store.root
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free / 1e6

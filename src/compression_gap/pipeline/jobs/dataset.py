@@ -28,7 +28,7 @@ from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import Demonstrations, drawn_frames, read_demos, suite_of
 from compression_gap.pipeline.jobs.encoder import Features, TrainedEncoder, encoder_of
 from compression_gap.pipeline.jobs.shown import features_of_files
-from compression_gap.pipeline.provenance import provenance
+from compression_gap.pipeline.making import making
 from compression_gap.store import Store
 from compression_gap.suites.base import SuiteSpec
 from compression_gap.suites.libero.benchmark import NUM_TASKS
@@ -185,33 +185,29 @@ def import_dataset(job: FileDataset, read: Reader, files: Files, store: Store, r
 
     Raises ValueError naming file, place and cure for whatever is wrong with them.
     """
-    with store.lock(job):
-        if store.has(job):  # somebody else has read it in the meantime
+    with making(job, store, "cpu", report) as context:
+        if context is None:
             return
-        store.discard(job)
-        folder = store.partial(job)
-        try:
-            found = read(folder)
-            free = [name for name in FEATURES if getattr(found, name) is None]
-            if len(files.features) > len(free):
-                got = len(FEATURES) - len(free) + len(files.features)
-                what = f"expected at most two sets of features, the policy's own and a candidate's, got {got}"
-                raise complaint(found.source, what, "leave away --features, or the file's fields")
-            for name, path in zip(free, files.features, strict=False):
-                given = read_features(path, len(found.action), folder / f"{name}.npy")
-                found = replace(found, **{name: given})
-            for name, encoder in zip(FEATURES, (job.encoder, job.candidate_encoder), strict=True):
-                if encoder is not None:
-                    seen = features_of_files(encoder, job.every, files.data, found, folder / f"{name}.npy", report)
-                    found = replace(found, **{name: seen})
-            if job.units:
-                found = in_units_of(found, job.units)
-            found = only_switching(found)
-            found.check()
-            found.save(folder)
-            store.finish(job, provenance(device="cpu", seconds=0.0, peak_memory_mb=0.0))
-        finally:
-            store.discard(job)
+        folder = context.folder
+        found = read(folder)
+        free = [name for name in FEATURES if getattr(found, name) is None]
+        if len(files.features) > len(free):
+            got = len(FEATURES) - len(free) + len(files.features)
+            what = f"expected at most two sets of features, the policy's own and a candidate's, got {got}"
+            raise complaint(found.source, what, "leave away --features, or the file's fields")
+        for name, path in zip(free, files.features, strict=False):
+            given = read_features(path, len(found.action), folder / f"{name}.npy")
+            found = replace(found, **{name: given})
+        for name, encoder in zip(FEATURES, (job.encoder, job.candidate_encoder), strict=True):
+            if encoder is not None:
+                where = folder / f"{name}.npy"
+                seen = features_of_files(encoder, job.every, files.data, found, where, context.report)
+                found = replace(found, **{name: seen})
+        if job.units:
+            found = in_units_of(found, job.units)
+        found = only_switching(found)
+        found.check()
+        found.save(folder)
 
 
 def in_units_of(found: Trajectories, suite: str) -> Trajectories:

@@ -14,7 +14,7 @@ from compression_gap.data.demos import Demos
 from compression_gap.data.formats.libero_hdf5 import PICTURES, LiberoFile, write_libero
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import SUMMARY, Demonstrations, array_on_disk
-from compression_gap.pipeline.provenance import provenance
+from compression_gap.pipeline.making import making
 from compression_gap.seeds import episode_number
 from compression_gap.store import Store, write_json
 from compression_gap.suites.base import States, Suite, state_hashes
@@ -61,27 +61,21 @@ def import_recording(job: Recording, file: LiberoFile, spec: Libero, store: Stor
             raise ValueError(f"{file.path}, data/{name}: {error}") from error
         found.append((frames, demo.actions[frames.lag :]))
         report(0.5 * (number + 1) / len(file.demos), "")
-    with store.lock(job):
-        if store.has(job):  # somebody else has read it in the meantime
+    with making(job, store, "cpu", lambda fraction, text: report(0.5 + 0.5 * fraction, text)) as context:
+        if context is None:
             return
-        store.discard(job)
-        folder = store.partial(job)
-        try:
-            lengths = [len(actions) for _, actions in found]
-            _demos(found, job.task).save(folder)
-            np.save(folder / BEGAN, np.stack([frames.began for frames, _ in found]))
-            for camera in PICTURES:
-                shape = (sum(lengths), *file.picture_shape(camera))
-                out = array_on_disk(folder / f"{camera}.npy", np.uint8, shape)
-                for number, (name, start) in enumerate(zip(file.demos, np.cumsum([0, *lengths]), strict=False)):
-                    out[start : start + lengths[number]] = file.pictures(name, camera)[: lengths[number]]
-                    report(0.5 + 0.5 * (number + 1) / len(file.demos), camera)
-                out.flush()
-            told = {"demonstrations": len(found), "frames": sum(lengths), "lag": found[0][0].lag}
-            write_json(folder / SUMMARY, told)
-            store.finish(job, provenance(device="cpu", seconds=0.0, peak_memory_mb=0.0))
-        finally:
-            store.discard(job)
+        lengths = [len(actions) for _, actions in found]
+        _demos(found, job.task).save(context.folder)
+        np.save(context.folder / BEGAN, np.stack([frames.began for frames, _ in found]))
+        for camera in PICTURES:
+            shape = (sum(lengths), *file.picture_shape(camera))
+            out = array_on_disk(context.folder / f"{camera}.npy", np.uint8, shape)
+            for number, (name, start) in enumerate(zip(file.demos, np.cumsum([0, *lengths]), strict=False)):
+                out[start : start + lengths[number]] = file.pictures(name, camera)[: lengths[number]]
+                context.report((number + 1) / len(file.demos), camera)
+            out.flush()
+        told = {"demonstrations": len(found), "frames": sum(lengths), "lag": found[0][0].lag}
+        write_json(context.folder / SUMMARY, told)
 
 
 def _demos(found: Sequence[tuple[Frames, np.ndarray]], task: str) -> Demos:
