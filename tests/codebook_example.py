@@ -31,7 +31,16 @@ def codebooks() -> ReportContent:
         for encoder, (level, rise) in LEVELS.items():
             success[name, encoder] = _seeds(random, level + rise * (bits - 50.7))
     cells = tuple(
-        Cell(name, encoder, "" if name == "Diffusion" else "greedy", curve(of), _tuples(of), 300, "converged", 1.0)
+        Cell(
+            name,
+            encoder,
+            "" if name == "Diffusion" else "greedy",
+            curve(of),
+            _tuples(of),
+            300,
+            "converged",
+            Measured(1.0, -2.0, 4.0),
+        )
         for (name, encoder), of in success.items()
     )
     gaps = tuple(_gap(success, name) for name in BITS)

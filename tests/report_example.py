@@ -114,9 +114,9 @@ def ladder_of_encoders() -> ReportContent:
 
 def with_convergence(content: ReportContent, arm: str, label: Convergence, change: float | None) -> ReportContent:
     """The same content with one arm's cells labelled otherwise."""
+    told = None if change is None else Measured(change, change - 8.0, change + 8.0)
     cells = (
-        replace(cell, convergence=label, change_on_doubling=change) if cell.arm == arm else cell
-        for cell in content.cells
+        replace(cell, convergence=label, change_on_doubling=told) if cell.arm == arm else cell for cell in content.cells
     )
     return replace(content, cells=tuple(cells))
 
@@ -179,7 +179,7 @@ def _cell(random: np.random.Generator, method: str, decoding: str, encoder: str)
         tuple(map(tuple, seeds.tolist())),
         256,
         "converged",
-        float(random.normal(0, 1.5)),
+        Measured(change := float(random.normal(0, 1.5)), change - 3.0, change + 3.0),
     )
 
 

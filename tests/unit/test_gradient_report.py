@@ -61,6 +61,19 @@ def test_at_the_floor_log_odds_decide_about_slopes():
         f"not resolved with 3 seeds by log-odds, +0.10 [{MINUS}0.20, 0.40], because a cell is at the floor."
     )
 
+    content = replace(content, gradients=(row,))
+    rows = terminal.summary(content, "")["gradient"]
+    assert [found["verdict"] for found in rows if found["primary"]] == ["not resolved"]
+    assert {found["flag"] for found in rows} == {"floor"}
+    assert render(content).count('<td class="n faint">floor</td>') >= len(TOLERANCES)
+
+
+@pytest.mark.parametrize("unmeasured", ["160 steps", "700 steps"])
+def test_an_encoder_that_is_not_measured_stands_where_its_order_says(unmeasured: str):
+    content = ladder_of_encoders()
+    rows = (replace(row, error_mm=None) if row.name == unmeasured else row for row in content.encoders)
+    assert places(replace(content, encoders=tuple(rows))) == {name: float(i) for i, name in enumerate(LADDER)}
+
 
 def test_two_seeds_are_no_evidence_on_slopes():
     content = with_seeds(with_slopes((8.2, 2.2, 14.2)), 2)

@@ -159,6 +159,26 @@ def test_the_threshold_is_a_setting() -> None:
     assert bottleneck(found, delta=25.0).label is Bound.UNDETERMINED
 
 
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_one_initial_state_a_task_is_drawn_among_tasks(seeds: int) -> None:
+    """Ten tasks of one state each are no better known than one task of ten states, and have a verdict."""
+    random, alone = np.random.default_rng(seeds), np.arange(10)
+    for _ in range(20):
+        rungs = {
+            name: random.random((seeds, 10)) < rate for name, rate in (("replay", 0.9), ("state", 0.7), ("policy", 0.4))
+        }
+        climbed = [
+            ladder(
+                expert=Rung(np.ones((1, 10), dtype=bool), strata, trained=False),
+                **{name: Rung(success, strata) for name, success in rungs.items()},
+            )
+            for strata in (alone, np.zeros(10))
+        ]
+        assert 0 < bottleneck(climbed[0]).probability <= 1
+        for loss in climbed[0].losses:
+            assert 0.9 * width(climbed[1], loss) < width(climbed[0], loss) < 200
+
+
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_fewer_than_three_seeds_are_no_verdict_on_new_ones(seeds: int) -> None:
     found = climb((300,) * seeds, (290, 288)[:seeds], (90, 93)[:seeds])

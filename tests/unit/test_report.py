@@ -8,15 +8,18 @@ from dataclasses import replace
 from io import StringIO
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from compression_gap.config import counted
+from compression_gap.pipeline.tables import convergence
 from compression_gap.report import numerals, paper, terminal, words
 from compression_gap.report.content import Failure, LossCurve, ReportContent
 from compression_gap.report.figures import figures
 from compression_gap.report.measured import Measured
 from compression_gap.report.page import render
+from compression_gap.statistics import paired
 from report_example import PRIMARY, TOLERANCES, example, success_only, with_convergence, with_seeds
 
 GREEDY = "OAT 8x1000 (greedy)"
@@ -108,6 +111,37 @@ def test_no_verdict_is_drawn_from_an_arm_that_is_not_converged(label, arm: str) 
     assert not re.search(r"[Rr]esolved|exists|reversed|Along the tolerances", " ".join(answer))
 
 
+@pytest.mark.parametrize(
+    ("gained", "lost", "at_most", "label"),
+    [
+        (30, 10, 60.0, "undertrained"),  # of 100 pairs
+        (10, 30, 60.0, "overfitted"),
+        (10, 30, 1.0, "overfitted"),
+        (12, 6, 60.0, "not resolved"),
+        (6, 12, 60.0, "not resolved"),
+        (5, 1, 60.0, "converged"),
+        (0, 0, 60.0, "converged"),
+        (0, 0, 4.0, "undertrained"),
+    ],
+)
+def test_a_change_on_doubling_counts_if_it_is_large_and_surely_one(
+    gained: int, lost: int, at_most: float, label: str
+) -> None:
+    once, twice = np.zeros(100, bool), np.zeros(100, bool)
+    twice[:gained] = True
+    once[gained : gained + lost] = True
+    assert convergence(paired(once, twice), at_most) == label
+
+
+def test_an_arm_that_may_be_converged_is_named_and_forbids_no_verdict() -> None:
+    content = with_convergence(with_gap(*[POSITIVE] * len(TOLERANCES)), GREEDY, "not resolved", 6.0)
+    said = f"Whether {GREEDY} is converged is not resolved on weak and strong and state (points with twice the steps: "
+    assert words.cautions(content) == (said + " and ".join(["+6 [\N{MINUS SIGN}2, 14]"] * 3) + ").",)
+    assert words.verdict(content, content.interactions[0]).label == "resolved"
+    assert "] ~" in "\n".join(shown(content))
+    assert 'class="label not-resolved">not resolved' in render(content)
+
+
 def test_an_arm_outside_the_contrast_forbids_no_verdict() -> None:
     content = with_convergence(with_gap(*[POSITIVE] * len(TOLERANCES)), "OAT 8x81 (greedy)", "undertrained", 9.0)
     assert words.verdict(content, content.interactions[0]).label == "resolved"
@@ -127,10 +161,13 @@ def test_cautions_come_before_any_number() -> None:
     assert second == "2 seeds: a smoke test, not evidence."
     assert third == (
         "No verdict on OAT 8x1000 (greedy): OAT 8x1000 (greedy) is undertrained on weak and strong "
-        "(twice the steps: +14 and +14 points)."
+        "(points with twice the steps: +14 [6, 22] and +14 [6, 22])."
     )
     assert words.cautions(replace(content, failures=(), seeds=1)) == (
         "One seed: no interval over training can be given.",
+    )
+    assert words.cautions(replace(example(), missing=3)) == (
+        "3 results are missing: cells may be missing, or rest on fewer seeds.",
     )
     assert words.cautions(replace(example(), demonstrates_only=True))[0].endswith("it proves nothing.")
     assert "no gap to report" in words.answer(replace(example(), interactions=()))[0]
@@ -161,6 +198,8 @@ def test_where_a_cell_is_at_the_floor_the_log_odds_decide_in_words_and_in_the_fi
 def test_an_interval_that_excludes_zero_never_seems_to_touch_it() -> None:
     assert numerals.points(Measured(6.0, 0.3, 12.0)) == "+6 [0.3, 12]"
     assert numerals.points(Measured(-6.0, -12.0, -0.3)) == "\N{MINUS SIGN}6 [\N{MINUS SIGN}12, \N{MINUS SIGN}0.3]"
+    assert numerals.points(Measured(7.0, 0.04, 14.0)) == "+7 [0.04, 14]"
+    assert numerals.signed(-0.0004, 2) == "\N{MINUS SIGN}0.0004"
     assert numerals.percent(Measured(97.0, 89.0, 105.0)) == "97 [89, 100]"
     assert numerals.log_odds(Measured(0.4, 0.004, 0.8)) == "+0.40 [0.004, 0.80]"
     assert numerals.log_odds(Measured(-1e-17, -1.0, 1.0)) == "+0.00 [\N{MINUS SIGN}1.00, 1.00]"
@@ -224,6 +263,22 @@ def test_filled_dots_of_the_gap_are_those_whose_interval_excludes_zero() -> None
     assert ["hollow" in dot for dot in dots] == [False] * 3 + [True] * 2 + [False] * 2
 
 
+def test_no_dot_of_the_gap_is_resolved_where_no_verdict_may_be_read() -> None:
+    content = with_convergence(with_gap(*[POSITIVE] * len(TOLERANCES)), GREEDY, "undertrained", 14.0)
+    drawing = dict(drawings(content))["gap"]
+    dots = [e for e in drawing.iter("path") if "mark" in e.attrib["class"]]
+    assert len(dots) == len(TOLERANCES)
+    assert all("hollow" in dot.attrib["class"] for dot in dots)
+    assert not any("resolved" in "".join(dot.itertext()) for dot in dots)
+
+
+def test_a_collapsed_code_has_no_rate_to_draw() -> None:
+    content = example()
+    collapsed = replace(content.tokenizers[0], marginal_bits=Measured(0.0), code_length_bits=Measured(0.0))
+    drawing = dict(drawings(replace(content, tokenizers=(collapsed, *content.tokenizers[1:]))))["tokenizers"]
+    assert "OAT 8x1000: nominal 79.7 bits" in drawing.attrib["aria-label"]
+
+
 def test_a_loss_that_is_a_gain_is_a_hollow_step() -> None:
     content = example()
     ladder = replace(content.ladders[0], policy_loss=Measured(-4.0))
@@ -276,12 +331,13 @@ def test_an_empty_grid_still_makes_a_page() -> None:
     assert "no gap to report" in render(bare)
 
 
-def test_the_terminal_table_is_short_and_marks_what_is_not_converged() -> None:
-    def shown(content: ReportContent) -> list[str]:
-        out = StringIO()
-        terminal.show(content, Console(file=out, width=80))
-        return out.getvalue().splitlines()
+def shown(content: ReportContent) -> list[str]:
+    out = StringIO()
+    terminal.show(content, Console(file=out, width=80))
+    return out.getvalue().splitlines()
 
+
+def test_the_terminal_table_is_short_and_marks_what_is_not_converged() -> None:
     lines = shown(example())
     assert len(lines) <= 40
     assert re.search(r"Diffusion +19 \[\d+, \d+\] +72 \[\d+, \d+\] +97 \[89, 100\]", "\n".join(lines))

@@ -107,6 +107,18 @@ def test_too_few_initial_states_have_no_interval():
     assert found.note == "no interval: 7 initial states, at least 8 are needed"
 
 
+def test_states_that_are_alone_in_their_tasks_are_drawn_among_them():
+    levels = np.geomspace(1, 40, 12)
+    success, reference = breaking(levels, 10, 3), np.ones(10, bool)
+    alone, together = (
+        tolerance(levels, success, reference, strata)[0] for strata in (np.arange(10), np.zeros(10, int))
+    )
+    assert alone == together
+    assert alone.low is not None
+    assert alone.value is not None
+    assert alone.low < alone.value
+
+
 def test_tasks_keep_their_share_when_states_are_drawn_again():
     """One task always succeeds, the other never: a success rate that does not vary has an interval of no width."""
     strata = np.repeat([0, 1], 20)

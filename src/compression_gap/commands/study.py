@@ -46,7 +46,7 @@ def _report(grid: Grid, store: Store, outcome: Outcome, page: Path, filmed: list
     counts["again"] = outcome.again
     data = {
         **terminal.summary(content, str(page)),
-        "failed": len(outcome.failed) + len(outcome.blocked),
+        "failed": len(content.failures) + len(outcome.blocked),
         "seconds": round(outcome.seconds, 1),
         "job_seconds": round(content.seconds, 1),
         "jobs": counts,

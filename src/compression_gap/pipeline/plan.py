@@ -150,7 +150,7 @@ class Doubling:
     twice: tuple[Evaluation, ...]
 
 
-def doubling(grid: Grid, cell: Cell) -> Doubling:
+def doubling(grid: Grid, cell: Cell, decoding: Decoding) -> Doubling:
     """The arm of `cell` trained twice as long with the development seed, on initial states outside the grid.
 
     Raises ValueError if its learning rate is not constant: only then is the first half of a run a shorter run.
@@ -160,7 +160,6 @@ def doubling(grid: Grid, cell: Cell) -> Doubling:
         raise ValueError(f"method {cell.method.name!r}: convergence is only defined for a constant learning rate")
     twice = replace(training, steps=2 * training.steps)
     agent = trained_agent(cell.replace(seed=grid.development_seed), twice, milestones=(training.steps,))
-    decoding = cell.method.decodings[0]
     return Doubling(
         agent,
         once=judged(agent, grid.development, decoding, milestone=training.steps),
@@ -197,8 +196,9 @@ def jobs_of(grid: Grid) -> list[Job]:
         if cell.method.tokenizer is not None:
             jobs += replays(cell)
     for cell in arms(grid):
-        run = doubling(grid, cell)
-        jobs += [*run.once, *run.twice]
+        for decoding in cell.method.decodings:
+            run = doubling(grid, cell, decoding)
+            jobs += [*run.once, *run.twice]
         encoder = trained_encoder(cell)
         jobs.append(PoseError(encoder) if encoder else None)
     # one tokenizer stands for its method, except where the question is what its size does

@@ -27,7 +27,7 @@ from compression_gap.pipeline.results import Results, measured, success
 from compression_gap.policies.base import Decoding
 from compression_gap.report import content
 from compression_gap.report.content import Convergence, Measured, ReportContent
-from compression_gap.statistics import Unit
+from compression_gap.statistics import Estimate, Unit
 from compression_gap.store import Store
 from compression_gap.training import CURVE
 
@@ -67,6 +67,7 @@ class Tables:
             encoders=tuple(self._encoders),
             losses=tuple(self._losses()),
             failures=tuple(self._failures()),
+            missing=sum(not self.results.has(job) for job in jobs_of(grid)),
             reseeding=RESEEDING,
             seconds=sum(
                 float(self.results.provenance(job)["seconds"])
@@ -84,7 +85,7 @@ class Tables:
             known = [outcomes for outcomes in curve if outcomes is not None]
             if len(known) < len(curve):
                 continue
-            label, change = self._convergence(arm)
+            label, change = self._convergence(arm, decoding)
             seeds = range(known[0].seeds)
             values = [outcomes.seed_values("points") for outcomes in known]
             rows.append(
@@ -101,19 +102,14 @@ class Tables:
             )
         return rows
 
-    def _convergence(self, arm: Cell) -> tuple[Convergence, float | None]:
-        run = doubling(self.grid, arm)
+    def _convergence(self, arm: Cell, decoding: Decoding) -> tuple[Convergence, Measured | None]:
+        run = doubling(self.grid, arm, decoding)
         if not self.results.has(*run.once, *run.twice):
             return "not measured", None
-        before, after = (
-            100 * success(self.results.rows(part), self.grid.tolerance_mm).mean() for part in (run.once, run.twice)
-        )
-        change = float(after - before)
-        if 100 * success(self.results.rows(run.twice), self.results.tolerances[-1]).mean() < CONVERGED_WITHIN:
-            return "undertrained", change  # standing still at nothing is not convergence
-        if abs(change) < CONVERGED_WITHIN:
-            return "converged", change
-        return ("undertrained" if change > 0 else "overfitted"), change
+        once, twice = (self.results.rows(part) for part in (run.once, run.twice))
+        change = statistics.paired(*(success(rows, self.grid.tolerance_mm) for rows in (once, twice)))
+        at_most = 100 * float(success(twice, self.results.tolerances[-1]).mean())
+        return convergence(change, at_most), measured(change)
 
     def _interactions(self) -> list[content.Interaction]:
         grid = self.grid
@@ -153,7 +149,7 @@ class Tables:
         """Over the encoders whose pose error was measured, if there are enough of them."""
         errors = {row.name: row.error_mm.value for row in self._encoders if row.error_mm is not None}
         sights = sorted((s for s in self.grid.sights if s.name in errors), key=lambda s: -errors[s.name])
-        if len(sights) < GRADIENT_FROM:
+        if len({errors[sight.name] for sight in sights}) < GRADIENT_FROM:
             return []
         quality = [-math.log2(errors[sight.name]) for sight in sights]
         rows = []
@@ -237,7 +233,7 @@ class Tables:
     def _losses(self) -> list[content.LossCurve]:
         curves = []
         for arm in arms(self.grid):
-            job = doubling(self.grid, arm).agent
+            job = doubling(self.grid, arm, arm.method.decodings[0]).agent
             if not self.results.has(job):
                 continue
             curve = pl.read_parquet(self.store.folder(job) / CURVE)
@@ -260,6 +256,22 @@ class Tables:
         machines = sorted({f"{p['machine']}, Python {p['python']}, {p['device']}" for p in found})
         versions = {key: ", ".join(v for k, v in names if k == key) for key in dict(names)}
         return {**versions, "commit": ", ".join(commits) or "unknown", "machine": "; ".join(machines)}
+
+
+def convergence(change: Estimate, at_most: float) -> Convergence:
+    """What twice the steps say of an arm whose success they changed, where it then succeeds in `at_most` percent at the
+    loosest tolerance.
+
+    A change by 5 points counts if its interval excludes none: a few episodes do not tell such a change from chance.
+    Standing still at nothing is no convergence.
+    """
+    assert change.low is not None, "pairs have an interval"
+    assert change.high is not None, "pairs have an interval"
+    if abs(change.value) >= CONVERGED_WITHIN and change.low <= 0 <= change.high:
+        return "not resolved"
+    if change.value <= -CONVERGED_WITHIN:
+        return "overfitted"
+    return "undertrained" if change.value >= CONVERGED_WITHIN or at_most < CONVERGED_WITHIN else "converged"
 
 
 RESEEDING = (

@@ -67,6 +67,8 @@ def open_case(content: ReportContent, row: Ladder) -> tuple[str, ...]:
 
 def settling(bottleneck: Bottleneck) -> str:
     """What would settle an undetermined case, as a sentence."""
+    if bottleneck.seeds == 1:
+        return f"A verdict needs at least {bottleneck.seeds_needed} seeds."
     ways = [
         f"{needed:,} {noun} instead of {had:,}"
         for needed, had, noun in (

@@ -17,7 +17,7 @@ from compression_gap.report.ladder import Ladder
 from compression_gap.report.measured import Curve, Measured, arm_name
 
 RANKS = ("continuous_rank_p", "discrete_rank_p")
-Convergence = Literal["converged", "undertrained", "overfitted", "not measured"]
+Convergence = Literal["converged", "undertrained", "overfitted", "not resolved", "not measured"]
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Cell:
     """Rollouts of one seed."""
     convergence: Convergence
     """Whether training longer would change the answer."""
-    change_on_doubling: float | None = None
-    """Points of success that doubling the steps added, on a development seed."""
+    change_on_doubling: Measured | None = None
+    """Points of success that doubling the steps added, on a development seed, with the interval over initial states."""
 
     @property
     def arm(self) -> str:
@@ -203,6 +203,8 @@ class ReportContent:
     """Arms that see no picture: the level of chance."""
     losses: tuple[LossCurve, ...] = ()
     failures: tuple[Failure, ...] = ()
+    missing: int = 0
+    """Results that are not there, those that failed among them."""
     reseeding: tuple[Reseeding, ...] = ()
     seconds: float = 0.0
     """Time of all jobs together, however many ran now."""

@@ -8,10 +8,15 @@ from itertools import groupby
 from typing import Literal
 
 from compression_gap.report.content import Cell
-from compression_gap.report.numerals import signed
+from compression_gap.report.numerals import points
 
 Unconverged = Literal["undertrained", "overfitted", "not measured"]
 UNCONVERGED: tuple[Unconverged, ...] = ("undertrained", "overfitted", "not measured")
+LEADS = {
+    "undertrained": "{} is undertrained",
+    "overfitted": "{} is overfitted",
+    "not measured": "the convergence of {} was not measured",
+}
 
 
 @dataclass(frozen=True)
@@ -28,15 +33,21 @@ def forbidden(cells: Sequence[Cell]) -> Forbidden | None:
     for label in UNCONVERGED:
         found = [cell for cell in cells if cell.convergence == label]
         if found:
-            return Forbidden(label, tuple(_sentences(label, found)))
+            return Forbidden(label, tuple(_sentences(LEADS[label], found)))
     return None
 
 
-def _sentences(label: Unconverged, cells: Sequence[Cell]) -> Iterator[str]:
-    """`Diffusion is undertrained on weak and strong (twice the steps: +14 and +11 points)`, arm by arm."""
+def unresolved(cells: Sequence[Cell]) -> tuple[str, ...]:
+    """Of which cells it was measured too coarsely whether they are converged: sentences, one an arm."""
+    found = [cell for cell in cells if cell.convergence == "not resolved"]
+    return tuple(f"{sentence}." for sentence in _sentences("Whether {} is converged is not resolved", found))
+
+
+def _sentences(lead: str, cells: Sequence[Cell]) -> Iterator[str]:
+    """`Diffusion is undertrained on weak and strong (points with twice the steps: +14 [6, 22] and +11 [3, 19])`, arm by
+    arm."""
     for arm, group in groupby(cells, key=lambda cell: cell.arm):
         of_arm = list(group)
-        lead = f"the convergence of {arm} was not measured" if label == "not measured" else f"{arm} is {label}"
-        changes = [signed(cell.change_on_doubling) for cell in of_arm if cell.change_on_doubling is not None]
-        tail = f" (twice the steps: {' and '.join(changes)} points)" if changes else ""
-        yield f"{lead} on {' and '.join(cell.encoder for cell in of_arm)}{tail}"
+        changes = [points(cell.change_on_doubling) for cell in of_arm if cell.change_on_doubling is not None]
+        tail = f" (points with twice the steps: {' and '.join(changes)})" if changes else ""
+        yield f"{lead.format(arm)} on {' and '.join(cell.encoder for cell in of_arm)}{tail}"

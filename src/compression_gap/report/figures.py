@@ -70,8 +70,8 @@ def gap(content: ReportContent) -> Figure | None:
         panel.band([(t, _ends(n)[0]) for t, n in values], [(t, _ends(n)[1]) for t, n in values], style)
         panel.line(((t, n.value) for t, n in values), style)
         for (tolerance, number), decisive, flag in zip(values, row.decisive, row.flags, strict=True):
-            side = sign(decisive, found.seeds)
-            hollow = " hollow" if side in ("not resolved", "no evidence") else ""
+            side = found.words if found.reasons else sign(decisive, found.seeds)
+            hollow = "" if side in ("resolved", "reversed") else " hollow"
             tip = f"{tolerance:g} mm: {points(number)} points, {side}" + (f", {flag}" if flag else "")
             panel.mark((tolerance, number.value), "circle", style + hollow, tip, radius=4)
             if flag:
@@ -201,13 +201,13 @@ class _Look:
 
 
 def _rates(row: TokenizerRow) -> list[tuple[float, str, str]]:
-    """Bits, marker and name of each rate, largest bound first."""
+    """Bits, marker and name of each rate, largest bound first; none of a collapsed code has a place on the axis."""
     found = [(row.nominal_bits, "bar", "nominal")]
     if row.marginal_bits is not None:
         found.append((row.marginal_bits.value, "diamond", "sum of marginals"))
     if row.code_length_bits is not None:
         found.append((row.code_length_bits.value, "circle", "code length"))
-    return found
+    return [rate for rate in found if rate[0] > 0]
 
 
 def _tolerance_axis(content: ReportContent) -> Axis:
@@ -237,16 +237,18 @@ def places(content: ReportContent) -> dict[str, float]:
     """Where encoders stand on an axis of quality: by the logarithm of their measured error, better ones to the right.
 
     One whose error is not measured, such as the true state, stands a typical step behind the one before it; where fewer
-    than two are measured, or the order is not that of the errors, all stand one step apart.
+    than two are measured, or one that is not measured stands before one that is, or the order is not that of the
+    errors, all stand one step apart.
     """
     error = {row.name: row.error_mm.value for row in content.encoders if row.error_mm is not None}
     known = [-math.log2(error[name]) for name in content.encoder_order if error.get(name, 0.0) > 0]
-    if len(known) < 2 or known != sorted(set(known)):
+    first = content.encoder_order[: len(known)]
+    if len(known) < 2 or known != sorted(set(known)) or not all(error.get(name, 0.0) > 0 for name in first):
         return {name: float(i) for i, name in enumerate(content.encoder_order)}
     found: dict[str, float] = {}
     at, step = known[0], (known[-1] - known[0]) / (len(known) - 1)
     for name in content.encoder_order:
-        at = -math.log2(error[name]) if error.get(name, 0.0) > 0 else at + step * bool(found)
+        at = -math.log2(error[name]) if name in first else at + step
         found[name] = at
     return found
 

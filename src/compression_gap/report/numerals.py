@@ -16,9 +16,12 @@ def plain(value: float, decimals: int = 0, *, signed: bool = False) -> str:
 
 
 def signed(value: float, decimals: int = 0) -> str:
-    """`+31` with a true minus sign; a small value keeps a decimal, so that an interval never seems to touch zero."""
+    """`+31` with a true minus sign; a small value keeps as many decimals as show that it is not zero, so that an
+    interval never seems to touch it."""
     value = round(value, NOISE)
     if 0 < abs(value) < 10.0**-decimals:
+        decimals += 1
+    while value and not round(value, decimals):
         decimals += 1
     text = f"{abs(value):.{decimals}f}"
     return ("+" if value >= 0 else MINUS) + text

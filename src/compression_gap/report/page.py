@@ -39,6 +39,7 @@ def render(content: ReportContent) -> str:
         intervals=words.intervals(content),
         range=numerals.interval,
         unbroken=_unbroken,
+        points=numerals.points,
         signed=numerals.signed,
         plain=_plain,
         bounded=numerals.bounded,

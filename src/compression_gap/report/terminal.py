@@ -16,8 +16,13 @@ from compression_gap.report.ladder import Ladder
 from compression_gap.report.measured import Measured
 from compression_gap.report.numerals import percent, points
 
-MARKS = {"converged": "", "undertrained": " u", "overfitted": " o", "not measured": " ?"}
-LEGEND = {"undertrained": "u undertrained", "overfitted": "o overfitted", "not measured": "? convergence not measured"}
+MARKS = {"converged": "", "undertrained": " u", "overfitted": " o", "not resolved": " ~", "not measured": " ?"}
+LEGEND = {
+    "undertrained": "u undertrained",
+    "overfitted": "o overfitted",
+    "not resolved": "~ convergence not resolved",
+    "not measured": "? convergence not measured",
+}
 
 
 def show(content: ReportContent, console: Console) -> None:
@@ -133,6 +138,8 @@ def _gradients(content: ReportContent) -> list[dict[str, Any]]:
             "discrete_slope": {**_interval(row.discrete_slope[at]), "rank_p": row.discrete_rank_p[at]},
             **_interval(row.points[at]),
             "log_odds": _interval(row.log_odds[at]),
+            "flag": row.flags[at],
+            "verdict": words.gradient_verdict(content, row).label if at == content.primary else None,
         }
         for row in content.gradients
         for at, tolerance in enumerate(content.tolerances_mm or (None,))
@@ -152,9 +159,9 @@ def _ladder(content: ReportContent, row: Ladder) -> dict[str, Any]:
         "probability": found.probability if told else None,
         "largest": dict(found.largest) if told else None,
         "delta": found.delta,
-        "reason": found.reason,
-        "seeds_needed": found.seeds_needed,
-        "states_needed": found.states_needed,
+        "reason": found.reason if told else "",
+        "seeds_needed": found.seeds_needed if told else None,
+        "states_needed": found.states_needed if told else None,
         "words": bottleneck.told(content, row),
     }
 
@@ -203,7 +210,7 @@ def _cell(content: ReportContent, cell: Cell) -> dict[str, Any]:
         "method": cell.arm,
         "encoder": cell.encoder,
         "convergence": cell.convergence,
-        "change_on_doubling": cell.change_on_doubling,
+        "change_on_doubling": _if_any(cell.change_on_doubling),
         "seeds": len(cell.per_seed),
         "episodes": cell.episodes,
         "success": [

@@ -11,7 +11,7 @@ from compression_gap.config import counted
 from compression_gap.report import bottleneck
 from compression_gap.report.codebooks import DECIMALS, PER, CodebookSize, GainSlope, Unit
 from compression_gap.report.content import Cell, Gradient, Interaction, ReportContent
-from compression_gap.report.convergence import forbidden
+from compression_gap.report.convergence import forbidden, unresolved
 from compression_gap.report.measured import Measured
 from compression_gap.report.numerals import ARROW, interval, log_odds, points, signed
 
@@ -83,15 +83,23 @@ def along_the_encoders(content: ReportContent, row: Gradient) -> tuple[str, ...]
     lead = f"Over {counted(len(row.errors_mm), 'encoder')} of {worst:.1f} to {best:.1f} mm, halving the pose error buys"
     slopes = f"{row.continuous} {points(row.continuous_slope[at], unit=True)} and {row.arm} "
     slopes += f"{points(row.discrete_slope[at])}: a difference of {points(row.points[at])}"
+    found, flag = gradient_verdict(content, row), row.flags[at]
+    if found.reasons:
+        return (f"{lead} {slopes} as measured, and no verdict: {' and '.join(found.reasons)}.",)
+    told = "resolved, reversed" if found.label == "reversed" else found.label
+    odds = f" by log-odds, {log_odds(row.log_odds[at])}, because a cell is at the {flag}" if flag else ""
+    return (f"{lead} {slopes}, {told} with {counted(found.seeds, 'seed')}{odds}.",)
+
+
+def gradient_verdict(content: ReportContent, row: Gradient) -> Verdict:
+    """Whether success follows the encoders more closely with one method than with the other: reads the difference of
+    the slopes at the primary tolerance, in log-odds where a cell is at the floor or the ceiling."""
     arms, encoders = (row.continuous, row.arm), [name for name, _ in row.errors_mm]
     cells = [cell for arm in arms for name in encoders if (cell := content.cell(arm, name)) is not None]
+    seeds = min((len(cell.per_seed) for cell in cells), default=0)
     if (found := forbidden(cells)) is not None:
-        return (f"{lead} {slopes} as measured, and no verdict: {' and '.join(found.reasons)}.",)
-    seeds = min(len(cell.per_seed) for cell in cells)
-    found_sign, flag = sign(row.decisive[at], seeds), row.flags[at]
-    told = "resolved, reversed" if found_sign == "reversed" else found_sign
-    odds = f" by log-odds, {log_odds(row.log_odds[at])}, because a cell is at the {flag}" if flag else ""
-    return (f"{lead} {slopes}, {told} with {counted(seeds, 'seed')}{odds}.",)
+        return Verdict(found.label, seeds, found.reasons)
+    return Verdict(sign(row.decisive[content.primary], seeds), seeds)
 
 
 def codebook_verdict(content: ReportContent, row: CodebookSize) -> Verdict:
@@ -173,6 +181,8 @@ def intervals(content: ReportContent) -> str:
 def _cautions(content: ReportContent) -> Iterator[str]:
     if content.failures:
         yield f"{counted(len(content.failures), 'job')} failed; nothing is put in place of the missing results."
+    if content.missing:
+        yield f"{counted(content.missing, 'result')} are missing: cells may be missing, or rest on fewer seeds."
     if content.demonstrates_only:
         yield "This study demonstrates how the question is asked; it proves nothing."
     if content.seeds == 1:
@@ -181,6 +191,7 @@ def _cautions(content: ReportContent) -> Iterator[str]:
         yield f"{counted(content.seeds, 'seed')}: a smoke test, not evidence."
     if not content.interactions:
         yield "No continuous and discrete method were both run on two encoders: there is no gap to report."
+    yield from unresolved(content.cells)
 
 
 def _gains(content: ReportContent, row: Interaction) -> str:

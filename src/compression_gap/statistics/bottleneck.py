@@ -101,7 +101,7 @@ def bottleneck(ladder: Ladder, *, delta: float = DELTA) -> Bottleneck:
 def _settling(ladder: Ladder, delta: float) -> Settling:
     """The fewest seeds, and the fewest initial states, with which some verdict would be reached four times in five."""
     if ladder.seeds == 1:
-        return Settling(seeds=FEWEST_SEEDS, states=None)
+        return Settling(seeds=FEWEST_SEEDS, states=None)  # the fewest: what other seeds would differ by is not known
     goals = list(_goals(ladder, delta))
 
     def reaches(seeds: int, states: int) -> bool:

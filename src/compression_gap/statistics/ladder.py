@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float, Shaped
 from scipy import special
 
 from compression_gap.statistics.intervals import LEVEL, Estimate, Scope
-from compression_gap.statistics.outcomes import Outcomes
+from compression_gap.statistics.outcomes import Outcomes, numbered
 
 DRAWS = 20_000
 METHOD = "t over training seeds and initial states"
@@ -165,7 +165,7 @@ def ladder(*, expert: Rung, replay: Rung | None, state: Rung, policy: Rung | Non
 def _spread(rungs: Sequence[Rung]) -> Spread:
     by_state = np.stack([100 * rung.success.mean(axis=0) for rung in rungs])  # [rungs, states]
     strata = next((rung.strata for rung in rungs if rung.strata is not None), np.zeros(by_state.shape[1]))
-    _, member = np.unique(strata, return_inverse=True)
+    member = numbered(strata)
     inside = np.eye(member.max() + 1)[member]  # [states, strata]
     centred = by_state - (by_state @ inside / inside.sum(axis=0))[:, member]
     freedom = float(max(by_state.shape[1] - inside.shape[1], 1))
@@ -176,7 +176,7 @@ def _spread(rungs: Sequence[Rung]) -> Spread:
         counted, seed_freedom[index] = rung.outcomes, rung.success.size
         rollouts = counted.sampling_variance("points")
         if rung.trained and counted.seeds > 1:
-            between, noise[index] = float(counted.seed_values("points").var(ddof=1)), _noise(rung, freedom)
+            between, noise[index] = float(counted.seed_values("points").var(ddof=1)), _noise(rung)
             seeds[index] = max(max(between, rollouts) / counted.seeds - noise[index], 0.0)
             if between > rollouts:
                 seed_freedom[index] = counted.seeds - 1
@@ -185,8 +185,9 @@ def _spread(rungs: Sequence[Rung]) -> Spread:
     return Spread(seeds, seed_freedom, noise, among_states - np.diag(noise), freedom)
 
 
-def _noise(rung: Rung, freedom: float) -> float:
+def _noise(rung: Rung) -> float:
     """Variance that single episodes give the mean of a rung: what their seed and their initial state do not explain."""
     success = 100.0 * rung.success
     left = success - success.mean(axis=1, keepdims=True) - success.mean(axis=0) + success.mean()
-    return float((left**2).sum() / ((len(success) - 1) * freedom * success.size))
+    seeds, states = success.shape
+    return float((left**2).sum() / ((seeds - 1) * max(states - 1, 1) * success.size))

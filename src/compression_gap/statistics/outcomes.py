@@ -131,3 +131,12 @@ def flag_of(cells: Iterable[Outcomes]) -> str:
     """`floor`, `ceiling`, `floor and ceiling` or empty: whether some cell leaves points no room."""
     there = {cell.extreme for cell in cells}
     return " and ".join(kind for kind in ("floor", "ceiling") if kind in there)
+
+
+def numbered(strata: Shaped[np.ndarray, " states"]) -> Integer[np.ndarray, " states"]:
+    """A number from 0 on for each initial state's stratum.
+
+    Those that are alone in theirs share one: by themselves they would seem to differ by nothing.
+    """
+    _, member, sizes = np.unique(strata, return_inverse=True, return_counts=True)
+    return np.unique(np.where(sizes[member] == 1, -1, member), return_inverse=True)[1]

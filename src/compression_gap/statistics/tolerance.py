@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Integer
 
 from compression_gap.statistics.intervals import LEVEL
+from compression_gap.statistics.outcomes import numbered
 
 LOST = 5.0
 """Points below the reference at which the tolerance is read."""
@@ -143,7 +144,8 @@ def _drawn_again(strata: Integer[np.ndarray, " episodes"], draws: int) -> Float[
     """How often each initial state is drawn, as many of each task as there are; always the same draws."""
     rng = np.random.default_rng(0)
     counts = np.zeros((draws, len(strata)))
-    for stratum in np.unique(strata):
-        members = np.flatnonzero(strata == stratum)
+    member = numbered(strata)
+    for stratum in np.unique(member):
+        members = np.flatnonzero(member == stratum)
         counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), draws)
     return counts
