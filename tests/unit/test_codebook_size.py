@@ -175,7 +175,8 @@ def test_the_report_of_the_study_leads_with_them(tmp_path: Path):
     tables.results = Made(grid, Store(tmp_path), percent, replayed)
     content = tables.report
     assert content.codebook_sizes == tuple(codebook_sizes(tables.results))
-    caution, answer, *_ = words.answer(content)
+    missing, caution, answer, *_ = words.answer(content)
+    assert missing.startswith(f"{sum(not isinstance(job, TokenBits) for job in jobs_of(grid))} results are missing")
     assert caution.startswith("One seed")
     assert "because the convergence of OAT 8x81 (greedy) was not measured" in answer
 
