@@ -7,9 +7,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from compression_gap.statistics import (
     Estimate,
-    GapCurve,
     Outcomes,
-    Verdict,
     cell,
     contrast,
     gain,
@@ -119,8 +117,6 @@ def test_one_seed_has_no_interval_and_two_are_a_smoke_test() -> None:
         result = gap(continuous=(weak, strong), discrete=(flat, flat))
         assert (result.points.low is None) == (seeds == 1)
         assert reason in result.points.note
-        assert result.verdict is Verdict.NO_EVIDENCE
-        assert reason in result.words
         assert result.points.value == pytest.approx(60)
 
 
@@ -138,45 +134,22 @@ def test_what_is_not_trained_brings_its_sampling_variance_only() -> None:
     assert (alone.seeds, alone.scope, alone.note) == (0, "these checkpoints only", "")
 
 
-def test_verdicts() -> None:
+def test_the_gap_is_the_difference_of_the_gains() -> None:
     weak, strong, flat = counts(28, 30, 32), counts(68, 70, 72), counts(48, 50, 52)
-    assert gap(continuous=(weak, strong), discrete=(flat, flat)).verdict is Verdict.RESOLVED
-    assert gap(continuous=(flat, flat), discrete=(weak, strong)).verdict is Verdict.REVERSED
-    even = gap(continuous=(weak, strong), discrete=(weak, strong))
-    assert even.verdict is Verdict.NOT_RESOLVED
-    assert even.words.startswith("not resolved with 3 seeds: 0.0 points [-")
-    assert even.extremes == ()
+    result = gap(continuous=(weak, strong), discrete=(flat, flat))
+    assert (result.continuous_gain.value, result.discrete_gain.value) == (pytest.approx(40), pytest.approx(0))
+    assert result.points.value == pytest.approx(40)
+    assert result.flag == ""
+    turned = gap(continuous=(flat, flat), discrete=(weak, strong))
+    assert bounds(turned.points) == pytest.approx(tuple(-end for end in reversed(bounds(result.points))))
 
 
-def test_a_cell_at_the_ceiling_hands_the_verdict_to_log_odds() -> None:
+def test_a_cell_at_the_ceiling_is_flagged_because_log_odds_may_say_otherwise() -> None:
     """9 -> 96 % against 2 -> 73 %: 16 points apart, and no difference that log-odds could see."""
     result = gap(continuous=(counts(8, 9, 10), counts(95, 96, 97)), discrete=(counts(1, 2, 3), counts(72, 73, 74)))
-    assert Verdict.of(result.points) is Verdict.RESOLVED
-    assert result.verdict is Verdict.NOT_RESOLVED
-    assert result.decisive is result.log_odds
-    assert result.extremes == (
-        ("continuous weak 9 %", "floor"),
-        ("continuous strong 96 %", "ceiling"),
-        ("discrete weak 2 %", "floor"),
-    )
+    assert bounds(result.points)[0] > 0
+    assert bounds(result.log_odds)[0] < 0 < bounds(result.log_odds)[1]
     assert result.flag == "floor and ceiling"
-    assert "because of continuous weak 9 % (floor), continuous strong" in result.words
-    assert "resolved by 16.0 points" in result.words
-
-
-def test_curve_tells_where_the_gap_turns() -> None:
-    weak, strong, flat = counts(28, 30, 32), counts(68, 70, 72), counts(48, 50, 52)
-    ahead, behind = (
-        gap(continuous=(weak, strong), discrete=(flat, flat)),
-        gap(continuous=(flat, flat), discrete=(weak, strong)),
-    )
-    curve = GapCurve((4.0, 6.0, 8.0, 10.0, 12.0), (ahead, ahead, ahead, behind, behind), primary=8.0)
-    assert curve.stretches == ((Verdict.RESOLVED, 4, 8), (Verdict.REVERSED, 10, 12))
-    assert curve.words.startswith("At 8 mm resolved with 3 seeds: 40.0 points [")
-    assert curve.words.endswith("Elsewhere, unadjusted: reversed from 10 mm up.")
-    for bad in [{"primary": 5.0}, {"tolerances": (4.0, 6.0, 8.0, 12.0, 10.0)}, {"gaps": (ahead,)}]:
-        with pytest.raises(ValueError, match="GapCurve: expected rising tolerances"):
-            GapCurve(**{"tolerances": curve.tolerances, "gaps": curve.gaps, "primary": 8.0} | bad)
 
 
 def test_counts_that_cannot_be_are_refused() -> None:

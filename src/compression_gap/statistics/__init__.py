@@ -1,7 +1,7 @@
 """What the rollouts show and how sure we are of it: arrays in, small frozen dataclasses out."""
 
 from compression_gap.statistics.bottleneck import Bottleneck, Bound, Settling, bottleneck
-from compression_gap.statistics.interaction import Gap, GapCurve, Verdict, gap
+from compression_gap.statistics.interaction import Gap, gap
 from compression_gap.statistics.intervals import Estimate, cell, contrast, gain, paired, wilson
 from compression_gap.statistics.ladder import Ladder, Loss, Rung, ladder
 from compression_gap.statistics.outcomes import Outcomes, Unit, flag_of
@@ -16,7 +16,6 @@ __all__ = [
     "Falling",
     "GainTrend",
     "Gap",
-    "GapCurve",
     "Ladder",
     "Loss",
     "Outcomes",
@@ -25,7 +24,6 @@ __all__ = [
     "Tolerance",
     "Trend",
     "Unit",
-    "Verdict",
     "bottleneck",
     "cell",
     "contrast",
