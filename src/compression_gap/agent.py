@@ -87,6 +87,7 @@ class Agent(nn.Module):
             width, tokens = vector, spec.history * (self.encoder.vectors + 1)
         self.policy = spec.policy.build(shape, width, tokens, tokenizer)
         self.reads = tuple(dict.fromkeys((*self.encoder.reads, "proprioception")))
+        self._task = torch.zeros(0, dtype=torch.int64)
         self._generators: list[torch.Generator] = []
         self._history: dict[str, Tensor] = {}
 
@@ -117,19 +118,27 @@ class Agent(nn.Module):
         return self.policy.loss(self.condition(batch.observation, batch.task), batch.target)
 
     def begin(self, tasks: Sequence[int], seeds: Sequence[int]) -> None:
-        """Starts E episodes: the task of each, and the seed of its own random draws."""
+        """Starts E episodes: the task of each, and the seed of its own random draws.
+
+        Raises ValueError for a task that it does not know, or if there are not as many seeds as tasks.
+        """
+        if unknown := [task for task in tasks if not 0 <= task < len(self.tasks)]:
+            raise ValueError(f"the agent knows tasks 0 to {len(self.tasks) - 1}, got {unknown[0]}: {self.tasks}")
+        if len(tasks) != len(seeds):
+            raise ValueError(f"expected a seed for each of the {len(tasks)} episodes, got {len(seeds)}")
         self._task = torch.tensor(list(tasks), dtype=torch.int64, device=self.device)
-        self._generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        self._generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
         self._history = {}
 
     def observe(self, observation: Mapping[str, np.ndarray]) -> None:
         """Takes in the newest frame of every episode: arrays [E, ...] for each name in `reads`.
 
-        Raises ValueError if a name is missing.
+        Raises ValueError if a name is missing, or if there are not as many frames as episodes or values.
         """
         missing = [name for name in self.reads if name not in observation]
         if missing:
             raise ValueError(f"the agent needs observations {', '.join(self.reads)}; missing: {', '.join(missing)}")
+        self._check(observation)
         for name in self.reads:
             frame = torch.from_numpy(np.ascontiguousarray(observation[name]))[:, None].to(self.device)
             if name == "stamp" and frame.shape[-1] == 2:
@@ -139,8 +148,22 @@ class Agent(nn.Module):
 
     @torch.no_grad()
     def plan(self, decoding: Decoding = "greedy") -> Sampled:
-        """One action chunk an episode from the frames observed so far."""
+        """One action chunk an episode from the frames observed so far; NaN where it is not `valid`.
+
+        Raises ValueError before the first frame.
+        """
+        if not self._history:
+            raise ValueError("the agent has seen nothing: call begin, then observe, then plan")
         return self.policy.sample(self.condition(self._history, self._task), self._generators, decoding)
+
+    def _check(self, observation: Mapping[str, np.ndarray]) -> None:
+        widths = {"proprioception": len(self.legend.proprioception), "state": len(self.legend.state)}
+        for name in self.reads:
+            shape, episodes = np.shape(observation[name]), len(self._generators)
+            expected = (episodes, widths.get(name, "..."))
+            if shape[:1] != (episodes,) or (name in widths and shape != expected):
+                got = f"expected [{', '.join(map(str, expected))}], got {list(shape)}"
+                raise ValueError(f"observation {name!r}: {got}, after begin with {episodes} episodes")
 
     @property
     def device(self) -> torch.device:

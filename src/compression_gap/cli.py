@@ -47,7 +47,7 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
 
     match args.command:
         case "run" if args.dry_run:
-            return commands.forecast(args.study, args.store, args.workers)
+            return commands.forecast(args.study, args.store, args.workers, args.videos)
         case "run":
             run_with = (args.store, args.workers, args.device)
             return commands.run_study(args.study, *run_with, args.videos, quiet=args.json)

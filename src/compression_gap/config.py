@@ -13,7 +13,7 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise, product
 from typing import Any, ClassVar, Self
 
@@ -80,8 +80,10 @@ def to_json(value: Any, *, for_digest: bool = False) -> Any:
         out: dict[str, Any] = {"kind": f"{value.family}/{value.kind}"}
         if for_digest:
             out["version"] = value.version
+        hints = _hints(type(value))
         for field in dataclasses.fields(value):
             content = value.in_digest(field.name) if for_digest else getattr(value, field.name)
+            content = _as_floats(content, hints[field.name])  # 5 and 5.0 are equal settings
             if for_digest and field.metadata.get("added_later") and content == field.default:
                 continue
             out[field.name] = to_json(content, for_digest=for_digest)
@@ -93,6 +95,20 @@ def to_json(value: Any, *, for_digest: bool = False) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"a spec holds numbers, text, tuples and specs, not {type(value).__name__}: {value!r}")
+
+
+_hints = cache(typing.get_type_hints)
+
+
+def _as_floats(value: Any, hint: Any) -> Any:
+    """The same with whole numbers as floats where the type says so."""
+    options = alternatives(hint)
+    if isinstance(value, int) and not isinstance(value, bool) and float in options and int not in options:
+        return float(value)
+    for option in options:
+        if isinstance(value, tuple) and typing.get_args(option)[:1] == (float,):
+            return tuple(_as_floats(item, float) for item in value)
+    return value
 
 
 def from_json(data: Any, where: str = "spec") -> Any:

@@ -43,5 +43,7 @@ def said(text: str) -> bool:
 
 def complain(line: str) -> None:
     """One line on the standard error, if anybody listens."""
+    if sys.stderr is None:  # it was closed from the beginning; print would take the standard output
+        return
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr)

@@ -193,9 +193,9 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Writes beside and renames, so that a kill or a full disk leaves no half of it."""
+    """Writes beside and renames, so that a kill, a full disk or another writer leaves no half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
+    beside = path.with_name(f"{path.name}.{os.getpid()}.new")
     with beside.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()

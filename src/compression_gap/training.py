@@ -229,7 +229,7 @@ def _restore(
     keys = {name.split("/")[1] for name in tensors if name.startswith("optimiser/")}
     for name, parameter in own.items():
         state = {key: tensors[f"optimiser/{key}/{name}"] for key in keys if f"optimiser/{key}/{name}" in tensors}
-        optimiser.state[parameter] = {k: v if k == "step" else v.to(parameter.device) for k, v in state.items()}
+        optimiser.state[parameter] = {key: value.to(parameter.device) for key, value in state.items()}
     columns = {key: tensors[f"curve/{key}"].tolist() for key in ("step", "train", "held_out")}
     curve.extend(dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
     with safe_open(path, framework="pt") as file:

@@ -331,6 +331,28 @@ def test_the_control_loop_of_the_readme_drives_a_robot(finished: tuple[Path, dic
     assert robot.executed > 0
 
 
+def test_an_agent_says_what_is_wrong_with_what_it_is_shown(finished: tuple[Path, dict[str, Any]]):
+    folders = [path.parent for path in sorted(finished[0].glob("trained_agent/*/agent.json"))]
+    agent = Agent.load(next(f for f in folders if read_job(f).agent.encoder.kind == "state"))
+    robot = Robot(agent.reads)
+    seen = robot.observation()
+    with pytest.raises(ValueError, match="has seen nothing: call begin, then observe"):
+        agent.plan()
+    with pytest.raises(ValueError, match="the agent knows tasks 0 to 2, got 7"):
+        agent.begin([7], [0])
+    with pytest.raises(ValueError, match="expected a seed for each of the 1 episodes, got 2"):
+        agent.begin([0], [0, 1])
+    agent.begin([0], [np.int64(3)])
+    with pytest.raises(ValueError, match=r"observation 'proprioception': expected \[1, \d+\], got \[1, 1\]"):
+        agent.observe({**seen, "proprioception": seen["proprioception"][:, :1]})
+    with pytest.raises(ValueError, match=r"after begin with 1 episodes"):
+        agent.observe({name: np.repeat(value, 2, axis=0) for name, value in seen.items()})
+    agent.observe({**seen, "state": np.full_like(seen["state"], np.nan)})
+    told = agent.plan()
+    assert not told.valid.any()
+    assert told.chunk.isnan().all()
+
+
 def test_a_store_tells_what_is_in_it(finished: tuple[Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]):
     store, said = finished
     code, status = say(capsys, "status", "--store", store)
@@ -349,5 +371,9 @@ def test_a_dry_run_lists_every_job_and_touches_nothing(tmp_path: Path, capsys: p
     assert said["totals"]["seconds"] == sum(job["seconds"] for job in said["jobs"])
     assert said["totals"]["wall_seconds"] == said["totals"]["seconds"] / 4
     assert not (tmp_path / "new").exists()
+    _, filmed = say(capsys, "run", "smoke", "--dry-run", "--store", tmp_path / "new", "--videos", "1")
+    films = [job for job in filmed["jobs"] if job["job"].startswith("videos/")]
+    assert len(filmed["jobs"]) == len(said["jobs"]) + len(films)
+    assert films
     main(["run", "smoke", "--dry-run", "--store", str(tmp_path / "new")])
     assert f"{said['totals']['jobs']} jobs, 0 of them finished" in " ".join(capsys.readouterr().out.split())

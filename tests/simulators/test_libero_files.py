@@ -102,6 +102,7 @@ def test_a_file_is_told_with_the_command_that_trains_on_it(
     assert told["frames"] == DEMOS * (STEPS - 1)
     assert told["observed_after_acting"]
     assert f"--data.recordings \"('{recording_name(imported)}',)\"" in told["train"]
+    assert told["train"].endswith(f" --store {imported.root}")
 
 
 def recording_name(store: Store) -> str:

@@ -100,6 +100,12 @@ def test_what_went_wrong_keeps_its_exit_code_though_nobody_listens(tmp_path: Pat
         assert subprocess.run([sys.executable, "-c", words], stderr=full, cwd=tmp_path).returncode == 2
 
 
+def test_complaints_of_a_closed_standard_error_do_not_reach_the_answer(tmp_path: Path):
+    typed = [sys.executable, "-c", CALL, "run", "nonsense", "--json", "--store", str(tmp_path)]
+    done = subprocess.run(["sh", "-c", '"$@" 2>&-', "sh", *typed], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
 @pytest.mark.parametrize("words", [["audit", "own.npz"], ["collect", "tabletop", "--no-pictures"]])
 def test_a_store_that_cannot_be_written_is_named_with_the_cure(
     words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

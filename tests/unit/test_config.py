@@ -15,6 +15,7 @@ from compression_gap.encoders.supervised import Supervised
 from compression_gap.pipeline.cell import Sight
 from compression_gap.pipeline.plan import jobs_of
 from compression_gap.policies.diffusion import Diffusion
+from compression_gap.suites.tabletop.suite import Tabletop
 from compression_gap.tokenizers.binning import Binning
 from compression_gap.tokenizers.oat import Oat
 from compression_gap.training import Training
@@ -98,7 +99,10 @@ def test_every_field_of_a_cell_is_in_its_digest():
 
 
 def test_whole_numbers_and_floats_of_equal_value_are_one_setting():
-    assert from_json({"kind": "encoders/channel", "sigma": 5}).digest == plugins.find("encoders", "channel")(5.0).digest
+    channel = plugins.find("encoders", "channel")
+    assert from_json({"kind": "encoders/channel", "sigma": 5}).digest == channel(5.0).digest == channel(5).digest
+    for spec in (channel(5), Training(10, learning_rate=1), Tabletop(tolerance_mm=10)):
+        assert from_json(to_json(spec)).digest == spec.digest
 
 
 def test_json_brings_every_job_of_a_grid_back():

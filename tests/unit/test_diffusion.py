@@ -108,8 +108,9 @@ def test_it_learns_which_chunk_belongs_to_which_condition():
 
 
 def test_settings_that_cannot_work_are_refused():
-    with pytest.raises(ValueError, match="1 to train_steps = 100, got 200"):
-        Diffusion(inference_steps=200)
+    for steps in (1, 200):  # a single step would be taken where the noise has ended
+        with pytest.raises(ValueError, match=f"2 to train_steps = 100, got {steps}"):
+            Diffusion(inference_steps=steps)
     with pytest.raises(ValueError, match="noise_draws"):
         Diffusion(noise_draws=0)
     with pytest.raises(ValueError, match="leave the cell's tokenizer out"):

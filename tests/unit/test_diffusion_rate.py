@@ -129,5 +129,7 @@ def test_the_curve_of_known_errors_is_the_closed_form():
     np.testing.assert_allclose(found.bits_ends[0], found.bits_ends[1])
     assert found.rate(np.array([1e-9])).values[0] == math.inf
     assert least_rate(spectrum(np.eye(1)), found, np.array([1e-4])).values[0] == pytest.approx(math.log2(100))
-    with pytest.raises(ValueError, match="chunks of at least two demonstrations, got 1"):
-        diffusion_curve(np.ones((3, 80)), log_snr, np.zeros(3, dtype=np.int64))
+    assert found.bits_ends is not None
+    alone = diffusion_curve(np.broadcast_to(snr / (snr + 1), (3, 80)).copy(), log_snr, np.zeros(3, dtype=np.int64))
+    np.testing.assert_allclose(alone.bits, found.bits)
+    assert alone.bits_ends is alone.distortion_ends is None  # of other demonstrations nothing is known

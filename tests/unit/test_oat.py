@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from compression_gap.config import to_json
+from compression_gap.pipeline.jobs.tokenizer_quality import cuts
 from compression_gap.shapes import ChunkShape
 from compression_gap.tokenizers.base import Tokens
 from compression_gap.tokenizers.oat import Oat, OatTokenizer, prefix_lengths, register_mask
@@ -41,6 +42,13 @@ def test_nested_dropout_keeps_powers_of_two():
     powers = [prefix_lengths(n, "powers") for n in (1, 2, 6, 8)]
     assert powers == [[1], [1, 2], [1, 2, 4, 6], [1, 2, 4, 8]]
     assert prefix_lengths(3, "all") == [1, 2, 3]
+
+
+def test_it_tells_the_prefixes_that_it_learns():
+    assert cuts(Oat.small().build(ChunkShape(8, 3))) == [1, 2, 4, 8]
+    assert cuts(Oat.small().replace(prefixes="all").build(ChunkShape(8, 3))) == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert cuts(Oat.small().replace(tokens=20, prefixes="all").build(ChunkShape(8, 3))) == [1, 2, 4, 8, 16, 20]
+    assert cuts(Oat.small().replace(nested_dropout=False).build(ChunkShape(8, 3))) == []
 
 
 def test_older_digests_do_not_know_the_choice_of_prefixes():

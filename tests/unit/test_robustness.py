@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from compression_gap.measures import attempts
 from compression_gap.measures.attempts import read, write
 from compression_gap.measures.distortion import distortion, tails
 from compression_gap.measures.robustness import sensitivity_mm, undecodable
@@ -59,6 +60,35 @@ def test_what_cannot_be_written_is_told_apart_from_what_can():
     assert told.failure == "1 codes raise an error, the first of them number 1: LookupError: what is 0?"
     torch.testing.assert_close(told.chunk[2, 0], torch.full((7,), 0.25))
     assert told.chunk[1].isnan().all()
+
+
+def test_a_code_without_a_token_is_no_code():
+    class Wordless(BinningTokenizer):
+        def encode(self, chunk: Tensor) -> Tokens:
+            found = super().encode(chunk)
+            return Tokens(found.ids, found.length * (chunk[:, 0, 0] > 0))
+
+    tokenizer = fitted(Wordless(Binning(bins=4), SHAPE))
+    chunk = torch.tensor([0.5, -0.5, 0.1])[:, None, None].expand(3, 4, 7)
+    written = write(tokenizer, chunk)
+    assert (written.rows.tolist(), written.failure) == ([0, 2], None)
+    assert written.tokens.length.tolist() == [28, 28]
+    with pytest.raises(RuntimeError, match="Wordless cannot write a single chunk; its codes have no token"):
+        write(tokenizer, -torch.ones(3, 4, 7))
+
+
+def test_many_chunks_are_written_and_read_in_pieces(monkeypatch: pytest.MonkeyPatch):
+    tokenizer = fitted(Moody(Binning(bins=4), SHAPE))
+    chunk = torch.rand(11, 4, 7) * 0.4
+    whole = write(tokenizer, chunk)
+    sizes = []
+    encode = Moody.encode
+    monkeypatch.setattr(Moody, "encode", lambda self, some: (sizes.append(len(some)), encode(self, some))[1])
+    monkeypatch.setattr(attempts, "PIECE", 4)
+    pieces = write(tokenizer, chunk)
+    assert sizes == [4, 4, 3]
+    assert torch.equal(pieces.tokens.ids, whole.tokens.ids)
+    assert torch.equal(read(tokenizer, pieces.tokens).chunk, tokenizer.decode(whole.tokens).chunk)
 
 
 def test_a_tokenizer_that_writes_nothing_says_what_it_raised():

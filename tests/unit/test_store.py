@@ -22,12 +22,13 @@ import pytest
 
 from compression_gap import plugins
 from compression_gap.pipeline import making
+from compression_gap.pipeline import provenance as provenance_of
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import array_on_disk
 from compression_gap.pipeline.progress import Progress
 from compression_gap.pipeline.run import divide, longest_chain_first, run
 from compression_gap.pipeline.worker import execute, run_here
-from compression_gap.store import Store, StoreError, default_root, read_job, verify
+from compression_gap.store import Store, StoreError, default_root, read_job, verify, write_text
 
 
 @dataclass(frozen=True)
@@ -315,6 +316,44 @@ def test_a_disk_that_is_full_when_a_result_is_finished_leaves_no_result(store: S
     assert store.unfinished() == [store.name(Number(1))]
     do(Number(1), store)
     assert store.has(Number(1))
+
+
+def test_two_writers_of_one_file_do_not_meet(tmp_path: Path):
+    page, text = tmp_path / "page.html", "x" * 200_000
+
+    def writing():
+        for _ in range(30):
+            write_text(page, text)
+
+    writers = [multiprocessing.get_context("fork").Process(target=writing) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert [writer.exitcode for writer in writers] == [0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+    assert page.read_text() == text
+
+
+def test_a_users_file_beside_a_page_is_left_alone(tmp_path: Path):
+    (tmp_path / "page.new").write_text("mine")
+    write_text(tmp_path / "page.html", "ours")
+    assert (tmp_path / "page.new").read_text() == "mine"
+
+
+def test_a_commit_of_somebody_elses_project_is_not_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for words in (
+        ["init", "-q"],
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "a"],
+    ):
+        subprocess.run(["git", "-C", str(tmp_path), *words], check=True)
+    installed = tmp_path / "site-packages" / "provenance.py"
+    installed.parent.mkdir()
+    installed.write_text("")
+    monkeypatch.setattr(provenance_of, "__file__", str(installed))
+    assert provenance_of._commit() is None
+    subprocess.run(["git", "-C", str(tmp_path), "add", "."], check=True)
+    assert provenance_of._commit() is not None
 
 
 def test_the_place_is_a_setting(monkeypatch: pytest.MonkeyPatch):

@@ -3,14 +3,16 @@
 import itertools
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
 
 from compression_gap.agent import AgentSpec
 from compression_gap.encoders.state import State
-from compression_gap.measures.entropy import sum_of_marginals, utilisation
+from compression_gap.measures.entropy import marginals, sum_of_marginals, utilisation
 from compression_gap.measures.token_bits import TokenModel
+from compression_gap.pipeline.jobs.tokenizer_quality import reached
 from compression_gap.policies.autoregressive import PADDING, RESAMPLES, Autoregressive, AutoregressivePolicy
 from compression_gap.rollout import AgentDriver, Rollouts, roll_out
 from compression_gap.shapes import ChunkShape
@@ -192,7 +194,23 @@ def test_code_length_counts_the_end_and_not_the_padding():
         optimiser.step()
     assert model.bits(ids) == pytest.approx(1, abs=0.05)
     assert sum_of_marginals(ids.repeat(2000, 1).numpy()) == pytest.approx(1 + 1 + 1, abs=0.01)
-    assert utilisation(ids.numpy(), 3) == pytest.approx((2 / 3 + 1 / 3) / 2)
+    assert utilisation(ids.numpy(), 3) == pytest.approx(
+        (4 * 2 / 3 + 2 * 1 / 3) / 6
+    )  # two of four reach the second place
+
+
+def test_one_long_code_does_not_speak_for_the_others():
+    random = np.random.default_rng(0)
+    ids = np.full((2000, 120), 64)  # 64: no token
+    ids[:, :20] = random.integers(64, size=(2000, 20))
+    ids[0] = random.integers(64, size=120)
+    length = torch.tensor([120] + [20] * 1999)
+    reach = reached(Tokens(torch.from_numpy(ids), length), 120)
+    assert reach.tolist() == [2000] * 20 + [1] * 100
+    places = marginals(ids, np.zeros(2000, dtype=np.int64), 64).positions
+    assert np.average([place.perplexity.value for place in places], weights=reach) > 63
+    assert np.average([place.dead.value for place in places], weights=reach) < 1
+    assert utilisation(ids, 64) > 0.99
 
 
 def test_a_chunk_without_a_code_teaches_nothing():

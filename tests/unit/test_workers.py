@@ -16,15 +16,16 @@ import polars as pl
 import pytest
 import torch
 
+from compression_gap import studies
 from compression_gap.data.collect import collect
 from compression_gap.data.demos import Demos
 from compression_gap.measures.replay import ReplayDriver
-from compression_gap.pipeline.job import Context, Job
-from compression_gap.pipeline.jobs import Demonstrations, Drawings, Replay
+from compression_gap.pipeline.job import Context, Job, with_needs
+from compression_gap.pipeline.jobs import Demonstrations, Drawings, Replay, TrainedAgent
 from compression_gap.pipeline.jobs.data import PIECES
-from compression_gap.pipeline.plan import demonstrations
+from compression_gap.pipeline.plan import demonstrations, trained_agent
 from compression_gap.pipeline.progress import Progress
-from compression_gap.pipeline.run import Outcome, run
+from compression_gap.pipeline.run import Outcome, divide, run
 from compression_gap.pipeline.worker import describe, run_here
 from compression_gap.rollout import Rollouts
 from compression_gap.store import Store
@@ -116,6 +117,17 @@ def test_a_job_that_dies_twice_at_the_same_place_has_failed_and_the_others_have_
     assert outcome.failed == {crashing: "the process died with exit code -6 (negative: killed by that signal)"}
     assert outcome.done == [other]
     assert outcome.again == 1
+    (kept,) = store.failures()
+    assert (kept.job, kept.error) == (store.name(crashing), outcome.failed[crashing])
+
+
+def test_a_job_that_cannot_go_on_where_it_died_is_tried_twice_whatever_it_left(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = iter([["a"], ["a", "b"], ["a"], ["a", "b"]])
+    monkeypatch.setattr(Store, "pieces", lambda self, job: next(left))
+    monkeypatch.setattr(Crashing, "resumable", False)
+    assert finish([Crashing(pieces=9)], store).again == 1
 
 
 def test_a_simulator_that_hangs_is_replaced_once(store: Store) -> None:
@@ -179,6 +191,19 @@ def kill_after(calls: int, owner: type, name: str, job: Job, store: Store) -> No
         patch.setattr(owner, name, counting)
         with pytest.raises(Killed):
             run_here(job, store, "cpu", quiet)
+
+
+def test_what_a_job_reads_is_made_again_where_it_is_gone(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an agent's features were made from may be deleted; another agent on them looks at it again."""
+    agents = [trained_agent(cell) for cell in studies.find("smoke").cells]
+    agent = next(agent for agent in agents if agent.features)
+    there = {job.digest for job in with_needs([agent])} - {agent.digest}
+    gone = {job.digest for job in with_needs([agent]) if isinstance(job, Drawings)}
+    assert gone
+    monkeypatch.setattr(Store, "has", lambda self, job: job.digest in there - gone)
+    found = {type(job) for job in divide([agent], store)[1]}
+    assert found == {TrainedAgent, Drawings}
+    assert agent.features[0].drawings in agent.needs
 
 
 @pytest.mark.parametrize("kills", [1, 2])

@@ -40,7 +40,10 @@ def evaluate(
         raise ValueError(f"{folder} holds a {agent.kind}; give a folder below trained_agent")
     store = Store(folder.absolute().parents[1])
     if folder.absolute() != store.folder(agent):
-        raise ValueError(f"{folder} was moved out of its store; expected it at {store.name(agent)} below a store")
+        raise ValueError(
+            f"{folder} was moved out of its store, or made by an earlier version of its parts: what they make now "
+            f"would be at {store.name(agent)} below a store"
+        )
     protocol, episodes, execute = rollouts
     execute = execute or min(Rollouts.execute, agent.agent.horizon)
     if execute > agent.agent.horizon:
@@ -59,7 +62,8 @@ def evaluate(
     data: dict[str, Any] = {"folder": str(folder), **how, "settings": settings, "failed": len(outcome.failed)}
     data["starts_of_demonstrations"] = known
     data["videos"] = video_files(store, filmed)
-    if not outcome.failed:
+    judged_all = all(map(store.has, [*as_trained, *jobs]))
+    if judged_all:
         rows = read_rows(store, jobs)
         names = agent.suite.build().tasks
         tasks = {name: judge(rows.filter(pl.col("task") == task), agent.suite) for task, name in enumerate(names)}
@@ -72,7 +76,7 @@ def evaluate(
         if known:
             told = f"{known} of {episodes} initial states a task are those of demonstrations that it has learned from"
             console.print(Text(f"not new to the agent: {told}"))
-        if not outcome.failed:
+        if judged_all:
             show_success(data["success"], f"{protocol}, {decoding}", console)
             for name, of_task in data["tasks"].items():
                 show_success(of_task, name, console)

@@ -100,7 +100,7 @@ def dataset_of(source: Source, store: Store, workers: int, device: str, stride: 
             job = _shown(job, specs, source, stride)
         if not store.has(job):
             with naming(source.name):
-                import_dataset(job, read, files, store, report)
+                import_dataset(job, read, files, store, report, device)
     return job
 
 

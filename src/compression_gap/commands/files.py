@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from compression_gap.data.formats.libero_hdf5 import join_libero
 from compression_gap.pipeline.jobs import LiberoHdf5, Recording
 from compression_gap.pipeline.jobs.data import SUMMARY
 from compression_gap.pipeline.jobs.recording import HDF5
-from compression_gap.store import Store
+from compression_gap.store import Store, default_root
 from compression_gap.suites.libero.benchmark import SUITES
 from compression_gap.suites.libero.suite import Libero
 
@@ -45,6 +46,7 @@ def import_files(paths: Sequence[Path], root: Path) -> Answer:
 def _told(path: Path, suite: Libero, job: Recording, store: Store) -> dict[str, Any]:
     found = json.loads((store.folder(job) / SUMMARY).read_text())
     count = found["demonstrations"]
+    elsewhere = "" if store.root == default_root().absolute() else f" --store {shlex.quote(str(store.root))}"
     changed = f"--suite.suite {suite.suite} " if suite.suite != Libero().suite else ""
     changed += f"--suite.tasks '{suite.tasks}' --suite.rendering reference --data.recordings \"('{job.content}',)\""
     return {
@@ -55,7 +57,7 @@ def _told(path: Path, suite: Libero, job: Recording, store: Store) -> dict[str, 
         "frames": found["frames"],
         "observed_after_acting": bool(found["lag"]),
         "recording": job.content,
-        "train": f"cgap try libero_smoke {changed} --data.episodes {count} --data.tokenizer_episodes 0",
+        "train": f"cgap try libero_smoke {changed} --data.episodes {count} --data.tokenizer_episodes 0{elsewhere}",
     }
 
 

@@ -66,10 +66,10 @@ def _report(grid: Grid, store: Store, outcome: Outcome, page: Path, filmed: list
     return Answer(data, show, failed=bool(outcome.failed))
 
 
-def forecast(study: str, root: Path, workers: int) -> Answer:
-    """What running a study would take."""
+def forecast(study: str, root: Path, workers: int, videos: int) -> Answer:
+    """What running a study would take, with so many episodes of each cell and task filmed."""
     grid, store = studies.find(study), Store(root)
-    finished, missing = divide(jobs_of(grid), store)
+    finished, missing = divide([*jobs_of(grid), *(videos_of(grid, videos) if videos else [])], store)
     costs = {job.digest: job.cost() for job in finished + missing}
     left = [costs[job.digest] for job in missing]
     totals = {

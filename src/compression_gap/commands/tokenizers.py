@@ -245,9 +245,8 @@ def _above_least(row: Mapping[str, Any], curve: DiffusionCurve | None) -> float 
     variances = row.get("gaussian", {}).get("variances")
     if curve is None or not variances or not row["squared_error"]:
         return None
-    rate = min(row["code_length_bits"]["value"], row["nominal_bits"])
     least = least_rate(Spectrum(np.array(variances), (), 0), curve, np.array([row["squared_error"]]))
-    return rate - float(least.values[0])
+    return row["rate_bits"] - float(least.values[0])
 
 
 def _written(store: Store, data: dict[str, Any], sheet: Sheet) -> dict[str, str]:

@@ -26,9 +26,9 @@ class DiffusionCurve:
     """Expected squared error of a whole chunk, as it was given to the denoiser."""
     bits: Float[np.ndarray, " G"]
     """A chunk."""
-    distortion_ends: Float[np.ndarray, "2 G"]
-    """Lower and upper ends: 95 % for other demonstrations."""
-    bits_ends: Float[np.ndarray, "2 G"]
+    distortion_ends: Float[np.ndarray, "2 G"] | None
+    """Lower and upper ends: 95 % for other demonstrations. None if there was only one."""
+    bits_ends: Float[np.ndarray, "2 G"] | None
 
     def rate(self, distortion: Float[np.ndarray, " M"]) -> Curve:
         """Bits at other distortions: between two points, both codes in turn; infinite below the finest point."""
@@ -43,12 +43,12 @@ def diffusion_curve(
     """The curve from a denoiser's errors on chunks that it was not trained on (`denoising.own_errors`).
 
     With a denoiser that is told features it is the rate-distortion function for who knows them: what a policy has to
-    make up. Raises ValueError if there is only one demonstration.
+    make up. One demonstration gives it without ends.
     """
     _, cluster = np.unique(demonstration, return_inverse=True)
     count = int(cluster.max()) + 1
     if count < 2:
-        raise ValueError("an interval needs chunks of at least two demonstrations, got 1")
+        return DiffusionCurve(*diffusion_points(errors, log_snr), None, None)
     sums = np.zeros((count, len(log_snr)))
     np.add.at(sums, cluster, errors)
     drawn = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)

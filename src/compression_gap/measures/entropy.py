@@ -36,10 +36,11 @@ def sum_of_marginals(ids: Int[np.ndarray, "N L"]) -> float:
 
 
 def utilisation(ids: Int[np.ndarray, "N L"], vocab_size: int) -> float:
-    """Share of the vocabulary that a position uses, averaged over the positions that some code has; biased low for few
-    chunks. Numbers outside the vocabulary mark the end of a code and what is behind it."""
+    """Share of the vocabulary that a position uses, averaged over the positions as often as codes reach them; biased
+    low for few chunks. Numbers outside the vocabulary mark the end of a code and what is behind it."""
     columns = [column[(column >= 0) & (column < vocab_size)] for column in ids.T]
-    return float(np.mean([len(np.unique(column)) / vocab_size for column in columns if len(column)]))
+    shares = [len(np.unique(column)) / vocab_size for column in columns]
+    return float(np.average(shares, weights=[len(column) for column in columns]))
 
 
 @dataclass(frozen=True)

@@ -97,6 +97,8 @@ class Cell(Spec, family="settings", kind="cell"):
     """Reseeds the policy and the tokenizer; demonstrations and pretrained encoders are shared between seeds."""
 
     def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"seed: expected 0 or more, got {self.seed}")
         if self.rollouts.execute > self.horizon:
             raise ValueError(f"rollouts execute {self.rollouts.execute} actions of a chunk of only {self.horizon}")
         given, needed = len(self.data.recordings), self.suite.num_tasks

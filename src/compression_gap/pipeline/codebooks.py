@@ -84,7 +84,8 @@ def _bits(results: Results, method: Method) -> tuple[float, float] | None:
     known = [results.summary(job) for job in jobs if job is not None and results.has(job)]
     if len(known) < len(jobs):
         return None
-    return known[0]["nominal_bits"], float(np.mean([found["code_length_bits"] for found in known]))
+    nominal = known[0]["nominal_bits"]
+    return nominal, float(np.mean([min(found["code_length_bits"], nominal) for found in known]))
 
 
 def _cells(results: Results, methods: Sequence[Method], sight: Sight, decoding: Decoding) -> Cells | None:

@@ -59,9 +59,15 @@ class Job(Spec, family="jobs"):
         return None
 
     @property
+    def opens(self) -> tuple[Job, ...]:
+        """Jobs behind those among the fields whose results it reads too: so they are there, and whole, when it runs."""
+        return ()
+
+    @property
     def needs(self) -> tuple[Job, ...]:
-        """The jobs among the fields."""
-        return tuple(_jobs_in([getattr(self, field.name) for field in dataclasses.fields(self)]))
+        """The jobs among the fields, and those that it `opens`."""
+        among = _jobs_in([getattr(self, field.name) for field in dataclasses.fields(self)])
+        return tuple(dict.fromkeys((*among, *self.opens)))
 
     def cost(self) -> Cost:
         """What it is expected to take."""

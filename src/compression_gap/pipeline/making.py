@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import torch
+
 from compression_gap.pipeline.job import Context, Job
 from compression_gap.pipeline.provenance import provenance
 from compression_gap.store import Store, write_text
@@ -25,6 +27,7 @@ def making(job: Job, store: Store, device: str, report: Report) -> Iterator[Cont
     None if the job is finished: somebody else may have done it while this waited. What an error leaves of a job that
     is not resumable is removed. Raises OSError (ENOSPC) for whatever goes wrong when the disk is full.
     """
+    torch.set_num_threads(1)  # gradients and convolutions differ in the last bits between thread counts
     with store.lock(job):
         report(0.0, "")
         if store.has(job):

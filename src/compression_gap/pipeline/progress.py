@@ -24,8 +24,9 @@ def bar(title: str) -> Iterator[Report]:
 
 
 def _say(line: str) -> None:
-    with suppress(OSError):  # nobody listens any more: the jobs go on
-        print(line, file=sys.stderr)
+    if sys.stderr is not None:  # print would take the standard output
+        with suppress(OSError):  # nobody listens any more: the jobs go on
+            print(line, file=sys.stderr)
 
 
 class Progress:

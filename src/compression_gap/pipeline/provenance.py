@@ -46,11 +46,13 @@ def versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The checkout's commit if the package runs from one, with a mark if files differ from it."""
-    here = Path(__file__).parent
+    """The checkout's commit if the package runs from one, with a mark if files differ from it. Somebody else's, in
+    which the package is only installed, does not know this file."""
+    here, found = Path(__file__), ""
     try:
-        command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=12"]
-        out = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+        for command in (["ls-files", "--error-unmatch", here.name], ["describe", "--always", "--dirty", "--abbrev=12"]):
+            git = ["git", "-C", str(here.parent), *command]
+            found = subprocess.run(git, capture_output=True, text=True, timeout=5, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
-    return out.stdout.strip() or None
+    return found or None

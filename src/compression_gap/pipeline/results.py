@@ -62,11 +62,18 @@ class Results:
         return self._stack([expert(self.grid.base)], tolerance, trained=False)
 
     def _stack(self, runs: Sequence[Judging], tolerance: float | None, *, trained: bool = True) -> Rung | None:
-        tables = [self.rows(run) for run in runs if self.has(*run)]
-        if not tables:
+        there = [run for run in runs if self.has(*run)]
+        if not there:
             return None
+        tables = [self.rows(run) for run in there]
         first = tables[0]
-        assert all(table["initial_state"].equals(first["initial_state"]) for table in tables), "cells are paired"
+        for run, table in zip(there, tables, strict=True):
+            if not table["initial_state"].equals(first["initial_state"]):
+                raise ValueError(
+                    f"{self.store.name(run[0])} began its episodes elsewhere than {self.store.name(there[0][0])}, so "
+                    "they cannot be compared: another version of a library or another machine made one of them "
+                    "(provenance.json says which); delete the older and run the study again"
+                )
         successes = np.stack([success(table, tolerance) for table in tables])
         return Rung(successes, first["task"].to_numpy(), trained=trained)
 

@@ -64,7 +64,7 @@ def run(
                 outcome.blocked += waiting
                 break
             for job, error, died in team.wait(progress):
-                pieces = store.pieces(job)
+                pieces = store.pieces(job) if job.resumable else []
                 if error is not None and died and survived.get(job) != pieces:
                     survived[job] = pieces
                     outcome.again += 1
@@ -76,6 +76,8 @@ def run(
                     finished.add(job.digest)
                 else:
                     outcome.failed[job] = error
+                    if died:  # it could not say so itself
+                        store.fail(job, error, "")
                 progress.finished(job, error)
     finally:
         team.stop()

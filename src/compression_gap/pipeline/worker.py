@@ -105,7 +105,6 @@ def execute(job: Job, store: Store, device: str, messages: Connection) -> None:
 
 def run_here(job: Job, store: Store, device: str, report: Report) -> None:
     """Runs one job whose dependencies are finished, unless somebody else finishes it first."""
-    torch.set_num_threads(1)  # gradients and convolutions differ in the last bits between thread counts
     with making(job, store, device, report) as context:
         if context is not None:
             job.run(context)

@@ -36,9 +36,9 @@ class Diffusion(TrunkSpec, kind="diffusion", version=2):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 1 <= self.inference_steps <= self.train_steps:
+        if not 2 <= self.inference_steps <= self.train_steps:  # a single one would visit the end of the noise alone
             raise ValueError(
-                f"Diffusion.inference_steps: expected 1 to train_steps = {self.train_steps}, got {self.inference_steps}"
+                f"Diffusion.inference_steps: expected 2 to train_steps = {self.train_steps}, got {self.inference_steps}"
             )
         if self.noise_draws < 1:
             raise ValueError(f"Diffusion.noise_draws: expected at least 1, got {self.noise_draws}")

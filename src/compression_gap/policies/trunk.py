@@ -127,8 +127,9 @@ class Trunk(Policy):
         return torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(condition)
 
     def sampled(self, scaled: Float[Tensor, "B T D"]) -> Sampled:
-        """Scaled chunks in the suite's units, all of them valid."""
-        return Sampled(self.scaling.inverse(scaled), torch.ones(len(scaled), dtype=torch.bool, device=scaled.device))
+        """Scaled chunks in the suite's units, valid unless what was seen, or the network, was not finite."""
+        valid = scaled.isfinite().flatten(1).all(1)
+        return Sampled(self.scaling.inverse(scaled).where(valid[:, None, None], torch.nan), valid)
 
 
 def sinusoids(level: Level, width: int) -> Float[Tensor, "B W"]:

@@ -162,7 +162,9 @@ def _figure(
     if not shown or not curve:
         return None, Markup(""), ""
     percent = sum(shown[0]["gaussian"]["variances"]) / 100
-    bits = [bits for row in shown for bits in (_rate(row), row["nominal_bits"], *(p["bits"] for p in row["prefixes"]))]
+    bits = [
+        bits for row in shown for bits in (row["rate_bits"], row["nominal_bits"], *(p["bits"] for p in row["prefixes"]))
+    ]
     errors = [
         error for row in shown for error in (row["squared_error"], *(p["squared_error"] for p in row["prefixes"]))
     ]
@@ -182,7 +184,7 @@ def _figure(
     said = []
     for number, row in enumerate(shown):
         style, shape = f"s{number % COLOURS}", SHAPES[number % 4]
-        at: Point = (_rate(row), row["squared_error"] / percent)
+        at: Point = (row["rate_bits"], row["squared_error"] / percent)
         along = [(max(p["bits"], x.low), p["squared_error"] / percent) for p in row["prefixes"]]
         if along:
             panel.line(along, style)
@@ -199,10 +201,6 @@ def _figure(
         said.append(told)
     alt = "Squared error against bits a chunk. " + "; ".join(said)
     return panel.svg(alt), legend(keys), CAPTION + bound_words(rows)
-
-
-def _rate(row: Row) -> float:
-    return min(row["code_length_bits"]["value"], row["nominal_bits"])
 
 
 def _quantity(quantity: Mapping[str, Any], decimals: int = 1) -> str:

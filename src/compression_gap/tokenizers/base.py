@@ -70,6 +70,12 @@ class Tokenizer(nn.Module, ABC):
         shorter = sum(self.vocab_size**-less for less in range(self.max_tokens)) if self.varies else 1.0
         return self.max_tokens * math.log2(self.vocab_size) + math.log2(shorter)
 
+    @property
+    def prefix_lengths(self) -> list[int]:
+        """If `ordered`: the numbers of tokens from which it means to be read, ascending, up to the whole code. Others
+        decode too, but it may never have learned what they say. None of a code without an order."""
+        return list(range(1, self.max_tokens + 1)) if self.ordered and not self.varies else []
+
     @abstractmethod
     def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
         """Takes scales and other closed-form statistics from training chunks; called once, before any training."""

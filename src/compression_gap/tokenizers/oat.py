@@ -124,6 +124,10 @@ class OatTokenizer(Tokenizer):
         self.register_buffer("decoder_mask", causal_mask(self.patches), persistent=False)
         self.register_buffer("prefixes", torch.tensor(prefix_lengths(spec.tokens, spec.prefixes)), persistent=False)
 
+    @property
+    def prefix_lengths(self) -> list[int]:
+        return self.prefixes.tolist() if self.ordered else []
+
     def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
         self.scaling.fit(chunks)
 

@@ -56,6 +56,10 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
     """Steps after which the weights are also kept: a run of 2N steps with milestone N holds the run of N steps."""
 
     @property
+    def opens(self) -> tuple[Job, ...]:
+        return tuple(job.drawings for job in self.features)
+
+    @property
     def suite(self) -> SuiteSpec:
         """With the tasks that it learns, in the order of their ids."""
         return suite_of(self.demonstrations)

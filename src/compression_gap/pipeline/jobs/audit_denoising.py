@@ -85,6 +85,10 @@ class ArmBits(Job, kind="arm_bits", version=2):
     """Usually of proprioception and task alone."""
 
     @property
+    def opens(self) -> tuple[Job, ...]:
+        return (self.denoisers.dataset,)
+
+    @property
     def title(self) -> str:
         return f"bits of {TOLD[self.arm]}"
 

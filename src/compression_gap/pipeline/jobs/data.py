@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -91,6 +92,10 @@ class Drawings(Job, kind="drawings", version=1):
     stride: int
 
     @property
+    def opens(self) -> tuple[Job, ...]:
+        return self.demonstrations.needs
+
+    @property
     def title(self) -> str:
         return f"pictures of {self.demonstrations.suite.title_of(self.demonstrations.task)}"
 
@@ -174,7 +179,7 @@ def array_on_disk(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
 
 def array_to_fill(path: Path, dtype: type, shape: tuple[int, ...]) -> np.memmap:
     """An .npy file to be filled by `batches_left`: the one that a killed job left, if it had begun."""
-    begun = any((path.parent / PIECES).glob(f"{path.stem}-*"))
+    begun = any((path.parent / PIECES).glob(f"{glob.escape(path.stem)}-[0-9]*"))
     return np.load(path, mmap_mode="r+") if begun else array_on_disk(path, dtype, shape)
 
 

@@ -92,6 +92,10 @@ class SuiteDataset(Dataset, kind="suite_dataset", version=2):
     candidate: SuiteDataset | None = added_later(None)
     """The same demonstrations with the features of an encoder that might take the first one's place."""
 
+    @property
+    def opens(self) -> tuple[Job, ...]:
+        return tuple(job.drawings for job in self.features)
+
     def cost(self) -> Cost:
         return Cost(1.0)
 
@@ -180,12 +184,14 @@ def dataset_of_files(given: Files, units: str, report: Report) -> tuple[FileData
 Reader = Callable[[Path], Trajectories]
 
 
-def import_dataset(job: FileDataset, read: Reader, files: Files, store: Store, report: Report) -> None:
-    """Finishes a dataset from its files, all of it or nothing.
+def import_dataset(
+    job: FileDataset, read: Reader, files: Files, store: Store, report: Report, device: str = "cpu"
+) -> None:
+    """Finishes a dataset from its files, all of it or nothing; encoders look at their pictures on the device.
 
     Raises ValueError naming file, place and cure for whatever is wrong with them.
     """
-    with making(job, store, "cpu", report) as context:
+    with making(job, store, device, report) as context:
         if context is None:
             return
         folder = context.folder
@@ -201,7 +207,7 @@ def import_dataset(job: FileDataset, read: Reader, files: Files, store: Store, r
         for name, encoder in zip(FEATURES, (job.encoder, job.candidate_encoder), strict=True):
             if encoder is not None:
                 where = folder / f"{name}.npy"
-                seen = features_of_files(encoder, job.every, files.data, found, where, context.report)
+                seen = features_of_files(encoder, job.every, files.data, found, where, context)
                 found = replace(found, **{name: seen})
         if job.units:
             found = in_units_of(found, job.units)

@@ -67,9 +67,9 @@ class DiffusionRate(Job, kind="diffusion_rate", version=2):
         curve = diffusion_curve(*own_errors(denoiser, test), np.tile(self._demonstration(demos, held), times))
         summary = {
             "distortion": (curve.distortion * largest**2).tolist(),
-            "distortion_ends": (curve.distortion_ends * largest**2).tolist(),
+            "distortion_ends": None if (ends := curve.distortion_ends) is None else (ends * largest**2).tolist(),
             "bits": curve.bits.tolist(),
-            "bits_ends": curve.bits_ends.tolist(),
+            "bits_ends": None if curve.bits_ends is None else curve.bits_ends.tolist(),
         }
         write_json(context.folder / SUMMARY, summary)
         shutil.rmtree(pieces)
@@ -77,7 +77,8 @@ class DiffusionRate(Job, kind="diffusion_rate", version=2):
     def load(self, store: Store) -> DiffusionCurve:
         """The curve; its distortion is the squared error of a chunk's arm actions, summed."""
         told = json.loads((store.folder(self) / SUMMARY).read_text())
-        return DiffusionCurve(**{name: np.array(values) for name, values in told.items()})
+        ends = {name: None if told[name] is None else np.array(told[name]) for name in ("distortion_ends", "bits_ends")}
+        return DiffusionCurve(np.array(told["distortion"]), np.array(told["bits"]), **ends)
 
     def _chunks(self, demos: Demos, rows: np.ndarray, legend: Legend) -> Float[np.ndarray, "N A"]:
         chunks = chunks_from(demos, rows, self.horizon, self.stride, legend.gripper)

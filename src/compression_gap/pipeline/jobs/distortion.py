@@ -73,6 +73,10 @@ class NoiseDistortion(Job, kind="noise_distortion", version=1):
     shares: tuple[float, ...]
     """Squared errors before actions are clipped, in shares of the chunks' variance."""
 
+    @property
+    def opens(self) -> tuple[Job, ...]:
+        return self.noise.demonstrations
+
     def run(self, context: Context) -> None:
         train, held, legend = self.noise.chunks(context.store)
         scale, factor = ChunkScale.of(train, legend), self.noise.load(context.store)
@@ -89,6 +93,10 @@ class CodeDistortion(Job, kind="code_distortion", version=1):
     """How far a code, and every prefix of an ordered one, moves held-out chunks. Writes summary.json."""
 
     tokenizer: TrainedTokenizer
+
+    @property
+    def opens(self) -> tuple[Job, ...]:
+        return self.tokenizer.demonstrations
 
     @property
     def title(self) -> str:
@@ -155,6 +163,10 @@ class OpenLoop(Job, kind="open_loop", version=1):
     """Chunks are read back from the first so many tokens of an ordered code; None: from the whole code."""
     horizon: int
     execute: int
+
+    @property
+    def opens(self) -> tuple[Job, ...]:
+        return self.demonstrations.needs
 
     @property
     def title(self) -> str:

@@ -49,6 +49,10 @@ class TrainedEncoder(Job, kind="trained_encoder", version=1):
     seed: int = 0
 
     @property
+    def opens(self) -> tuple[Job, ...]:
+        return tuple(job.demonstrations for job in self.drawings)
+
+    @property
     def suite(self) -> SuiteSpec:
         """With the tasks whose frames it sees."""
         return suite_of([job.demonstrations for job in self.drawings])
@@ -88,6 +92,10 @@ class PoseError(Job, kind="pose_error", version=1):
     what the task is about where the suite tells that. Writes summary.json."""
 
     encoder: TrainedEncoder
+
+    @property
+    def opens(self) -> tuple[Job, ...]:
+        return (*self.encoder.drawings, *self.encoder.opens)
 
     def run(self, context: Context) -> None:
         suite = self.encoder.suite.build()

@@ -76,6 +76,10 @@ class EncoderQuality(Job, kind="encoder_quality", version=1):
             raise ValueError(f"EncoderQuality.features: encoder {self.encoder.kind!r} needs {need}")
 
     @property
+    def opens(self) -> tuple[Job, ...]:
+        return (*self.actions.demonstrations, *(job.drawings for job in self.features))
+
+    @property
     def title(self) -> str:
         return f"bits of encoder {self.encoder.kind}" + (", shuffled" if self.shuffled else "")
 

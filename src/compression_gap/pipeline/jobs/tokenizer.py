@@ -92,7 +92,7 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
 
 
 @dataclass(frozen=True)
-class TokenBits(Job, kind="token_bits", version=2):
+class TokenBits(Job, kind="token_bits", version=3):
     """Rate and distortion of a tokenizer on held-out demonstrations, of those chunks that it can write and read; the
     others are counted as `lost`. Writes summary.json, and the probe with its loss curve."""
 
@@ -100,6 +100,10 @@ class TokenBits(Job, kind="token_bits", version=2):
     tokenizer: TrainedTokenizer
     probe: Autoregressive
     training: Training
+
+    @property
+    def opens(self) -> tuple[Job, ...]:
+        return self.tokenizer.demonstrations
 
     @property
     def title(self) -> str:

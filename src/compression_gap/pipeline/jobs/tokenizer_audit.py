@@ -90,6 +90,10 @@ class CodeAudit(Job, kind="code_audit", version=1):
     """Resolution at which actions are looked at, as in the rest of the ledger."""
 
     @property
+    def opens(self) -> tuple[Job, ...]:
+        return (self.tokenizer.dataset,)
+
+    @property
     def title(self) -> str:
         return f"code of {self.tokenizer.title}"
 

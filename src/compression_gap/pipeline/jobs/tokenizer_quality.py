@@ -38,7 +38,7 @@ PREFIXES = 16  # longer codes are cut at powers of two only
 
 
 @dataclass(frozen=True)
-class Modelability(Job, kind="modelability", version=1):
+class Modelability(Job, kind="modelability", version=2):
     """How long a tokenizer's codes of held-out chunks are when the true state, proprioception and the task are known.
     Writes summary.json, and the probe with its loss curve."""
 
@@ -46,6 +46,10 @@ class Modelability(Job, kind="modelability", version=1):
     tokenizer: TrainedTokenizer
     probe: Autoregressive
     training: Training
+
+    @property
+    def opens(self) -> tuple[Job, ...]:
+        return self.tokenizer.demonstrations
 
     @property
     def title(self) -> str:
@@ -77,12 +81,16 @@ class Modelability(Job, kind="modelability", version=1):
 
 
 @dataclass(frozen=True)
-class TokenizerQuality(Job, kind="tokenizer_quality", version=2):
+class TokenizerQuality(Job, kind="tokenizer_quality", version=3):
     """Rate, distortion, use of the vocabulary and robustness of a tokenizer on held-out chunks, and where it stands
     beside the Gaussian's rate-distortion function. Writes summary.json."""
 
     bits: TokenBits
     """The tokenizer, with the probe that measures code lengths."""
+
+    @property
+    def opens(self) -> tuple[Job, ...]:
+        return (self.bits.tokenizer, *self.bits.opens)
 
     @property
     def title(self) -> str:
@@ -104,8 +112,9 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=2):
         code_length = mean_over_demonstrations(lengths.sum(1)[None], whole.demonstration, kind="upper bound")
         nobody = np.zeros(len(seen.rows), dtype=np.int64)  # intervals for hundreds of places are dear, and not shown
         used = marginals(model.ids(seen.tokens).numpy(), nobody, tokenizer.vocab_size)
-        longest = int(seen.tokens.length.max())  # no code has a token behind that
-        reached = used.positions[:longest]
+        reach = reached(seen.tokens, len(used.positions))
+        perplexity = [place.perplexity.value or 1.0 for place in used.positions]
+        dead = [(place.dead.value or 0.0) / tokenizer.vocab_size for place in used.positions]
         total = dataclasses.replace(used.total, note="of the training chunks, which are more; without an interval")
         generator = torch.Generator().manual_seed(seed_of("corruption"))
         lost = undecodable(tokenizer, whole.some(CORRUPTED_CODES), generator)
@@ -118,8 +127,8 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=2):
             "nominal_bits": tokenizer.nominal_bits,
             "code_length_bits": dataclasses.asdict(code_length),
             "marginal_bits": dataclasses.asdict(total),
-            "perplexity": float(np.mean([place.perplexity.value or 1.0 for place in reached])),
-            "dead": float(np.mean([(place.dead.value or 0.0) / tokenizer.vocab_size for place in reached])),
+            "perplexity": float(np.average(perplexity, weights=reach)),
+            "dead": float(np.average(dead, weights=reach)),
             "unwritten": len(held) - len(rows),
             "unreadable": int((~told.valid).sum()),
             "failure": written.failure or told.failure,
@@ -127,7 +136,9 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=2):
             "sensitivity_mm": None if sensitivity is None else [_number(value) for value in sensitivity],
             **_distances(whole, told, legend),
         }
-        rate = min(float(lengths.sum(1).mean()), tokenizer.nominal_bits)
+        assert used.total.value is not None, "chunks have codes"
+        rate = min(float(lengths.sum(1).mean()), tokenizer.nominal_bits, used.total.value)
+        summary["rate_bits"] = rate
         summary |= _beside_the_gaussian(train, summary["squared_error"], rate, legend)
         summary["prefixes"] = _prefixes(tokenizer, whole, lengths, legend)
         write_json(context.folder / SUMMARY, summary)
@@ -145,6 +156,12 @@ class Coded:
         """At most so many of the codes, evenly spread."""
         chosen = torch.from_numpy(spread(len(self.chunk), most))
         return Tokens(self.tokens.ids[chosen], self.tokens.length[chosen])
+
+
+def reached(tokens: Tokens, places: int) -> Float[np.ndarray, " places"]:
+    """How many codes have a token at each of so many places. Averages over places weigh them by it: else they would
+    speak of the longest code, where codes differ in length."""
+    return (tokens.length[:, None] > torch.arange(places)).sum(dim=0).double().numpy()
 
 
 def first_frames(job: TrainedTokenizer, demos: Demos, *, held_out: bool) -> Int[np.ndarray, " N"]:
@@ -245,11 +262,9 @@ def _prefixes(
 
 def cuts(tokenizer: Tokenizer) -> list[int]:
     """The numbers of tokens at which an ordered code is cut, the whole code last; none of a code without an order."""
-    if not tokenizer.ordered or tokenizer.varies:
-        return []
-    longest = tokenizer.max_tokens
-    some = range(1, longest + 1) if longest <= PREFIXES else [2**i for i in range((longest - 1).bit_length())]
-    return sorted({*some, longest})
+    lengths, longest = tokenizer.prefix_lengths, tokenizer.max_tokens
+    some = lengths if longest <= PREFIXES else [2**i for i in range((longest - 1).bit_length()) if 2**i in lengths]
+    return sorted({*some, *lengths[-1:]})
 
 
 def _number(value: float) -> float | None:
