@@ -342,7 +342,7 @@ def test_an_agent_says_what_is_wrong_with_what_it_is_shown(finished: tuple[Path,
         agent.begin([7], [0])
     with pytest.raises(ValueError, match="expected a seed for each of the 1 episodes, got 2"):
         agent.begin([0], [0, 1])
-    agent.begin([0], [np.int64(3)])
+    agent.begin([0], [3])
     with pytest.raises(ValueError, match=r"observation 'proprioception': expected \[1, \d+\], got \[1, 1\]"):
         agent.observe({**seen, "proprioception": seen["proprioception"][:, :1]})
     with pytest.raises(ValueError, match=r"after begin with 1 episodes"):

@@ -93,7 +93,7 @@ def test_every_size_is_compared_with_its_own():
 
 @pytest.mark.usefixtures("nothing_installed")
 def test_its_jobs_are_planned_without_simulator_and_models(tmp_path: Path):
-    plan = commands.forecast("factorial", tmp_path, workers=2).data
+    plan = commands.forecast("factorial", tmp_path, workers=2, videos=0).data
     kinds = [job["job"].partition("/")[0] for job in plan["jobs"]]
     assert kinds.count("trained_agent") == 4 * 2 * (5 + 1)
     assert kinds.count("evaluation") == 4 * 2 * (5 + 2) * 10  # one for each task
