@@ -114,7 +114,7 @@ def tolerances(content: ReportContent) -> Figure | None:
 
 def tokenizers(content: ReportContent) -> Figure | None:
     """Rate and distortion: nominal and realised bits against reconstruction error."""
-    rows = [(row, row.error_mm) for row in content.tokenizers if row.error_mm is not None]
+    rows = [(row, row.error_mm) for row in content.tokenizers if row.error_mm is not None and _rates(row)]
     if not rows:
         return None
     rates = [bits for row, _ in rows for bits, _, _ in _rates(row)]

@@ -182,7 +182,8 @@ def _cautions(content: ReportContent) -> Iterator[str]:
     if content.failures:
         yield f"{counted(len(content.failures), 'job')} failed; nothing is put in place of the missing results."
     if content.missing:
-        yield f"{counted(content.missing, 'result')} are missing: cells may be missing, or rest on fewer seeds."
+        missing = f"{counted(content.missing, 'result')} {'is' if content.missing == 1 else 'are'} missing"
+        yield f"{missing}: cells may be missing, or rest on fewer seeds."
     if content.demonstrates_only:
         yield "This study demonstrates how the question is asked; it proves nothing."
     if content.seeds == 1:

@@ -89,7 +89,7 @@ class NoiseDistortion(Job, kind="noise_distortion", version=1):
 
 
 @dataclass(frozen=True)
-class CodeDistortion(Job, kind="code_distortion", version=1):
+class CodeDistortion(Job, kind="code_distortion", version=2):
     """How far a code, and every prefix of an ordered one, moves held-out chunks. Writes summary.json."""
 
     tokenizer: TrainedTokenizer

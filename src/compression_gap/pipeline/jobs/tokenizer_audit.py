@@ -82,7 +82,7 @@ class AuditTokenizer(Job, kind="audit_tokenizer", version=1):
 
 
 @dataclass(frozen=True)
-class CodeAudit(Job, kind="code_audit", version=1):
+class CodeAudit(Job, kind="code_audit", version=2):
     """A tokenizer's code of a dataset's chunks: bits, and the error of test chunks read back. Writes summary.json."""
 
     tokenizer: AuditTokenizer
