@@ -25,7 +25,6 @@ from compression_gap.pipeline.jobs import RecordedDemonstrations, Recording
 from compression_gap.pipeline.jobs.data import read_demos
 from compression_gap.pipeline.plan import trained_agent
 from compression_gap.pipeline.worker import run_here
-from compression_gap.seeds import seed_of
 from compression_gap.store import Store
 from compression_gap.studies.libero_smoke import grid
 from compression_gap.suites.libero.benchmark import load_tasks
@@ -338,6 +337,11 @@ def test_exported_demonstrations_are_imported_as_they_were(tmp_path: Path, capsy
     np.testing.assert_allclose(again.state, ours.state[1:], atol=1e-2)
     suite = Libero(suite="libero_object", tasks=(0,), image_size=64, render_size=64).build()
     np.testing.assert_array_equal(suite.draw(0, ours.scene[1:2], "agentview")[0], top)
+    target, before = Path(told["file"]), Path(told["file"]).read_bytes()
+    assert main(["export", *words, "--out", str(tmp_path)]) == 0  # as after a stop: what is there is what it makes
+    assert target.read_bytes() == before
+    target.write_bytes(b"another's")
     assert main(["export", *words, "--out", str(tmp_path)]) == 2
-    assert "is there already" in capsys.readouterr().err
-    assert seed_of("the file is as it was")
+    assert "is there already, and is another" in capsys.readouterr().err
+    assert target.read_bytes() == b"another's"
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [target.name]

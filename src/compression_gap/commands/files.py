@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import filecmp
 import json
+import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,6 +63,18 @@ def _told(path: Path, suite: Libero, job: Recording, store: Store) -> dict[str, 
     }
 
 
+def _is_ours(target: Path, jobs: Sequence[LiberoHdf5], store: Store) -> bool:
+    """Whether a file is what these jobs have made: then an export that was stopped has come so far, and goes on."""
+    if not all(map(store.has, jobs)):
+        return False
+    again = target.with_name(f"{target.name}.{os.getpid()}.again")
+    try:
+        join_libero([store.folder(job) / HDF5 for job in jobs], again)
+        return filecmp.cmp(target, again, shallow=False)
+    finally:
+        again.unlink(missing_ok=True)
+
+
 def export_files(selection: Selection, out: Path, root: Path, workers: int, *, quiet: bool) -> Answer:
     """Writes the expert's demonstrations as `<task>_demo.hdf5`, made first where they are not there yet."""
     spec, store = selection.spec(), Store(root)
@@ -69,8 +83,9 @@ def export_files(selection: Selection, out: Path, root: Path, workers: int, *, q
     suite = spec.build()
     jobs = {task: list(map(LiberoHdf5, some)) for task, some in selection.jobs(spec, suite).items()}
     targets = {task: out / f"{suite.bddl_file(task).stem}_demo.hdf5" for task in jobs}
-    if there := [target for target in targets.values() if target.exists()]:
-        raise ValueError(f"{there[0]} is there already: move it away, or choose another --out")
+    for task, target in targets.items():
+        if target.exists() and not _is_ours(target, jobs[task], store):
+            raise ValueError(f"{target} is there already, and is another: move it away, or choose another --out")
     outcome = finish([job for some in jobs.values() for job in some], store, workers, "cpu", quiet=quiet)
     rows = []
     for task, some in jobs.items():
