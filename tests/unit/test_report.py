@@ -133,6 +133,13 @@ def test_a_change_on_doubling_counts_if_it_is_large_and_surely_one(
     assert convergence(paired(once, twice), at_most) == label
 
 
+def test_a_cell_with_fewer_seeds_says_so() -> None:
+    content = example()
+    assert "of 3 seeds" not in render(content)
+    fewer = replace(content.cells[0], per_seed=content.cells[0].per_seed[:2])
+    assert render(replace(content, cells=(fewer, *content.cells[1:]))).count("2 of 3 seeds") == 1
+
+
 def test_an_arm_that_may_be_converged_is_named_and_forbids_no_verdict() -> None:
     content = with_convergence(with_gap(*[POSITIVE] * len(TOLERANCES)), GREEDY, "not resolved", 6.0)
     said = f"Whether {GREEDY} is converged is not resolved on weak and strong and state (points with twice the steps: "
