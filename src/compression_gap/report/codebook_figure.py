@@ -9,7 +9,6 @@ from markupsafe import Markup
 from compression_gap.report.codebooks import CodebookSize
 from compression_gap.report.content import ReportContent
 from compression_gap.report.figures import Figure
-from compression_gap.report.measured import Measured
 from compression_gap.report.numerals import points
 from compression_gap.report.svg import Axis, Panel, legend, linear
 
@@ -37,7 +36,7 @@ def _panel(content: ReportContent, row: CodebookSize) -> Markup:
     at, books = content.primary, row.codebooks
     bits = [book.realised_bits.value for book in books]
     reference = row.continuous_gain[at : at + 1]
-    ends = [end for number in (*(book.gain[at] for book in books), *reference) for end in _ends(number)]
+    ends = [end for number in (*(book.gain[at] for book in books), *reference) for end in number.ends]
     room = ROOM * (max(bits) - min(bits)) or 1.0
     ticks = linear(min(bits), max(bits), count=5).ticks
     low, high = min(bits) - room, max(bits) + room
@@ -46,7 +45,7 @@ def _panel(content: ReportContent, row: CodebookSize) -> Markup:
     panel = Panel(380, 290, x, y)
     panel.rule(y=0, style="zero")
     for number in reference:
-        below, above = _ends(number)
+        below, above = number.ends
         panel.band([(low, below), (high, below)], [(low, above), (high, above)], NO_CODE)
         panel.line([(low, number.value), (high, number.value)], f"{NO_CODE} dash1")
     slope = row.slope("realised bits").points[at]
@@ -55,7 +54,7 @@ def _panel(content: ReportContent, row: CodebookSize) -> Markup:
         line = [(end, middle[1] + slope.value * (end - middle[0])) for end in (min(bits), max(bits))]
         panel.line(line, f"{CODE} thin")
     for number, book in enumerate(sorted(books, key=lambda book: book.realised_bits.value)):
-        where, (below, above) = book.realised_bits.value, _ends(book.gain[at])
+        where, (below, above) = book.realised_bits.value, book.gain[at].ends
         panel.whisker(where, below, above, CODE)
         tip = f"{book.method}: {points(book.gain[at], unit=True)}, {where:.1f} realised bits at most"
         panel.mark((where, book.gain[at].value), "circle", CODE, tip)
@@ -74,8 +73,3 @@ def _said(row: CodebookSize, at: int) -> Iterator[str]:
         yield f"{book.method} {book.realised_bits.value:.1f} bits, {points(book.gain[at], unit=True)}"
     for number in row.continuous_gain[at : at + 1]:
         yield f"{row.continuous} {points(number, unit=True)}"
-
-
-def _ends(number: Measured) -> tuple[float, float]:
-    low, high = number.low, number.high
-    return (number.value if low is None else low, number.value if high is None else high)

@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from compression_gap.report.measured import Measured
+from compression_gap.report.numerals import plain
 from compression_gap.report.svg import Panel, legend, linear
 
 LETTER, LINE = 6.6, 15.0  # about the size of a letter of a label, in pixels
@@ -66,7 +67,7 @@ def render(suite: str, rows: Sequence[EncoderRow], command: str) -> str:
         style=Markup((folder / "page.css").read_text("utf-8")),
         figure=figure(rows),
         legend=legend((name, *KINDS[name]) for name in KINDS if any(row.kind == name for row in rows)),
-        plain=_plain,
+        plain=plain,
     )
 
 
@@ -75,24 +76,26 @@ def figure(rows: Sequence[EncoderRow]) -> Markup:
     placed = [(row, row.error_mm, row.beyond) for row in rows if row.error_mm is not None and row.beyond is not None]
     if not placed:
         return Markup("")
-    x = linear(0, max(_ends(error)[1] for _, error, _ in placed), label="error of the pose, mm")
-    ends = [end for _, _, bits in placed for end in _ends(bits)]
+    x = linear(0, max(error.ends[1] for _, error, _ in placed), label="error of the pose, mm")
+    ends = [end for _, _, bits in placed for end in bits.ends]
     y = linear(min(0.0, *ends), max(0.5, *ends), label="bits beyond proprioception and task")
     panel = Panel(520, 340, x, y, right=20)
     panel.rule(y=0, style="zero")
     for row, error, bits in placed:
         shape, style = KINDS[row.kind]
-        low, high = _ends(error)
+        low, high = error.ends
         panel.line([(low, bits.value), (high, bits.value)], f"{style} thin")
-        panel.whisker(error.value, *_ends(bits), style)
+        panel.whisker(error.value, *bits.ends, style)
         unsure = "" if row.converged else ", not converged"
-        tip = f"{row.name}: {_plain(bits.value)} bits, {_plain(error.value)} mm{unsure}"
+        tip = f"{row.name}: {plain(bits.value, 1)} bits, {plain(error.value, 1)} mm{unsure}"
         panel.mark((error.value, bits.value), shape, style, tip)
     for left, baseline, name in _labels(
         [(panel.x(e.value), panel.y(b.value), row.name) for row, e, b in placed], panel
     ):
         panel.text(left, baseline, name, "note", "start")
-    said = "; ".join(f"{row.name} {_plain(bits.value)} bits at {_plain(error.value)} mm" for row, error, bits in placed)
+    said = "; ".join(
+        f"{row.name} {plain(bits.value, 1)} bits at {plain(error.value, 1)} mm" for row, error, bits in placed
+    )
     return panel.svg(f"Bits beyond proprioception against pose error: {said}")
 
 
@@ -108,12 +111,3 @@ def _labels(marks: Sequence[tuple[float, float, str]], panel: Panel) -> list[tup
                 baseline = line + LINE
         written.append((left, baseline, name))
     return written
-
-
-def _ends(number: Measured) -> tuple[float, float]:
-    low, high = number.low, number.high
-    return (number.value if low is None else low, number.value if high is None else high)
-
-
-def _plain(value: float) -> str:
-    return f"{round(value, 1) + 0.0:.1f}".replace("-", "\N{MINUS SIGN}")

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from compression_gap.report.content import LossCurve, ReportContent, TokenizerRow
 from compression_gap.report.ladder_figure import ladders
-from compression_gap.report.measured import Measured
 from compression_gap.report.numerals import bounded, percent, points
 from compression_gap.report.svg import SHAPES, Axis, Figure, Panel, Point, legend, linear, logarithmic
 from compression_gap.report.words import sign, verdict
@@ -43,7 +42,7 @@ def slopes(content: ReportContent) -> Figure | None:
                 panel.mark(
                     (where + 0.03 * step, seed[at]), "circle", f"seed {look.colour(arm)}", f"{seed[at]:.0f} %", radius=2
                 )
-            panel.whisker(where, *_ends(bounded(cell.success[at])), look.style(arm))
+            panel.whisker(where, *bounded(cell.success[at]).ends, look.style(arm))
             tip = f"{arm} on {cell.encoder}: {percent(cell.success[at])} %, {cell.convergence}"
             panel.mark((where, cell.success[at].value), look.shape(arm), look.style(arm), tip)
     where = "" if content.primary_tolerance_mm is None else f" at {content.columns[at]}"
@@ -58,7 +57,7 @@ def gap(content: ReportContent) -> Figure | None:
     """Every interaction along the tolerances."""
     if len(content.tolerances_mm) < 2 or not content.interactions:
         return None
-    everything = [end for row in content.interactions for number in row.points for end in _ends(number)]
+    everything = [end for row in content.interactions for number in row.points for end in number.ends]
     x, look = _tolerance_axis(content), _Look(content)
     y = linear(min(0, *everything), max(0, *everything), label="gap, points", count=5)
     panels = []
@@ -67,7 +66,7 @@ def gap(content: ReportContent) -> Figure | None:
         _primary_rule(panel, content)
         panel.rule(y=0, style="zero")
         values = list(zip(content.tolerances_mm, row.points, strict=True))
-        panel.band([(t, _ends(n)[0]) for t, n in values], [(t, _ends(n)[1]) for t, n in values], style)
+        panel.band([(t, n.ends[0]) for t, n in values], [(t, n.ends[1]) for t, n in values], style)
         panel.line(((t, n.value) for t, n in values), style)
         for (tolerance, number), decisive, flag in zip(values, row.decisive, row.flags, strict=True):
             side = found.words if found.reasons else sign(decisive, found.seeds)
@@ -220,11 +219,6 @@ def _tolerance_axis(content: ReportContent) -> Axis:
 def _primary_rule(panel: Panel, content: ReportContent) -> None:
     assert content.primary_tolerance_mm is not None, "a tolerance axis has a primary tolerance"
     panel.rule(x=content.primary_tolerance_mm, style="primary")
-
-
-def _ends(number: Measured) -> tuple[float, float]:
-    low, high = number.low, number.high
-    return (number.value if low is None else low, number.value if high is None else high)
 
 
 def _thinned(steps: Sequence[int], values: Sequence[float]) -> list[Point]:

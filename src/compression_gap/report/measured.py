@@ -21,6 +21,11 @@ class Measured:
     kind: Literal["estimate", "upper bound", "lower bound", "reference"] = "estimate"
     """A reference may be passed: codebook replay is no ceiling on what a policy can do with that codebook."""
 
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Of the interval as it is drawn: the number itself where it has none."""
+        return (self.value if self.low is None else self.low, self.value if self.high is None else self.high)
+
 
 Curve = tuple[Measured, ...]
 """One number along the tolerances."""

@@ -41,7 +41,7 @@ def render(content: ReportContent) -> str:
         unbroken=_unbroken,
         points=numerals.points,
         signed=numerals.signed,
-        plain=_plain,
+        plain=numerals.plain,
         bounded=numerals.bounded,
         count=counted,
         duration=_duration,
@@ -51,10 +51,6 @@ def render(content: ReportContent) -> str:
 def _unbroken(text: str) -> str:
     """Keeps a number and its unit, and the two ends of an interval, on one line."""
     return re.sub(r"(?<=\d) (?=mm|points|seeds|\[)|(?<=\d,) (?=\S+\])", "\N{NO-BREAK SPACE}", text)
-
-
-def _plain(value: float, decimals: int = 0) -> str:
-    return f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", numerals.MINUS)
 
 
 def _duration(seconds: float) -> str:
