@@ -4,9 +4,9 @@
     OMP_NUM_THREADS=1 python benchmarks/oat.py libero_10 [store [noise of the experts]]
 
 Chunks of 32 actions of 7 values through 8 tokens of [8, 5, 5, 5], by the small size with a second encoder layer and
-four heads, trained on every prefix. Errors
-are mean squares of actions scaled to [-1, 1], on every tenth demonstration, which nothing was fitted on. Expected: at
-most .003 from all 8 tokens, and less with every further one; more where the experts answer much noise.
+four heads, trained on every prefix. Errors are mean squares of actions scaled to [-1, 1], on every tenth demonstration,
+which nothing was fitted on. Expected: at most .003 from all 8 tokens, and less with every further one; more where the
+experts answer much noise.
 """
 
 import sys
