@@ -67,7 +67,7 @@ class Job(Spec, family="jobs"):
     def needs(self) -> tuple[Job, ...]:
         """The jobs among the fields, and those that it `opens`."""
         among = _jobs_in([getattr(self, field.name) for field in dataclasses.fields(self)])
-        return tuple(dict.fromkeys((*among, *self.opens)))
+        return tuple({job.digest: job for job in (*among, *self.opens)}.values())
 
     def cost(self) -> Cost:
         """What it is expected to take."""
