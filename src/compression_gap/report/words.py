@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Literal
@@ -10,7 +10,7 @@ from typing import Literal
 from compression_gap.config import counted
 from compression_gap.report import bottleneck
 from compression_gap.report.codebooks import DECIMALS, PER, CodebookSize, GainSlope, Unit
-from compression_gap.report.content import Cell, Gradient, Interaction, ReportContent
+from compression_gap.report.content import Gradient, Interaction, ReportContent
 from compression_gap.report.convergence import forbidden, unresolved
 from compression_gap.report.measured import Measured
 from compression_gap.report.numerals import ARROW, interval, log_odds, points, signed
@@ -48,13 +48,21 @@ def verdict(content: ReportContent, row: Interaction) -> Verdict:
 
     None may be read if one of the four cells is not converged or is missing.
     """
-    cells = _cells(content, row)
+    encoders = (row.encoder_from, row.encoder_to)
+    return _read(content, row.decisive[content.primary], (row.continuous, row.arm), encoders, "this contrast")
+
+
+def _read(
+    content: ReportContent, number: Measured | None, arms: Sequence[str], encoders: Sequence[str], of: str
+) -> Verdict:
+    """What may be said of a number that rests on all these arms on all these encoders."""
+    cells = [cell for arm in arms for name in encoders if (cell := content.cell(arm, name)) is not None]
     seeds = min((len(cell.per_seed) for cell in cells), default=0)
-    if len(cells) < 4:
-        return Verdict("incomplete", seeds, ("cells of this contrast are missing",))
+    if len(cells) < len(arms) * len(encoders):
+        return Verdict("incomplete", seeds, (f"cells of {of} are missing",))
     if (found := forbidden(cells)) is not None:
         return Verdict(found.label, seeds, found.reasons)
-    return Verdict(sign(row.decisive[content.primary], seeds), seeds)
+    return Verdict(sign(number, seeds), seeds)
 
 
 def sign(number: Measured | None, seeds: int) -> Sign:
@@ -94,26 +102,16 @@ def along_the_encoders(content: ReportContent, row: Gradient) -> tuple[str, ...]
 def gradient_verdict(content: ReportContent, row: Gradient) -> Verdict:
     """Whether success follows the encoders more closely with one method than with the other: reads the difference of
     the slopes at the primary tolerance, in log-odds where a cell is at the floor or the ceiling."""
-    arms, encoders = (row.continuous, row.arm), [name for name, _ in row.errors_mm]
-    cells = [cell for arm in arms for name in encoders if (cell := content.cell(arm, name)) is not None]
-    seeds = min((len(cell.per_seed) for cell in cells), default=0)
-    if (found := forbidden(cells)) is not None:
-        return Verdict(found.label, seeds, found.reasons)
-    return Verdict(sign(row.decisive[content.primary], seeds), seeds)
+    encoders = [name for name, _ in row.errors_mm]
+    return _read(content, row.decisive[content.primary], (row.continuous, row.arm), encoders, "this gradient")
 
 
 def codebook_verdict(content: ReportContent, row: CodebookSize) -> Verdict:
     """Whether a larger codebook brings a larger encoder gain: reads the slope on nominal bits at the primary tolerance,
     unless a cell is not converged or is missing."""
-    at, names = content.primary, (row.encoder_from, row.encoder_to)
-    cells = [cell for arm in row.arms for name in names if (cell := content.cell(arm, name)) is not None]
-    seeds = min((len(cell.per_seed) for cell in cells), default=0)
-    if len(cells) < len(names) * len(row.arms):
-        return Verdict("incomplete", seeds, ("cells of these codebooks are missing",))
-    if (found := forbidden(cells)) is not None:
-        return Verdict(found.label, seeds, found.reasons)
+    at = content.primary
     decisive = row.slope("nominal bits").at(at, row.units(at)[0])
-    return Verdict(sign(decisive, seeds), seeds)
+    return _read(content, decisive, row.arms, (row.encoder_from, row.encoder_to), "these codebooks")
 
 
 def along_the_codebooks(content: ReportContent, row: CodebookSize) -> tuple[str, ...]:
@@ -249,8 +247,3 @@ def _flag(content: ReportContent, row: Interaction) -> Iterator[str]:
     if flag:
         odds = log_odds(row.log_odds[content.primary])
         yield f"A cell is at the {flag}, where points mislead and log-odds decide: there the gap is {odds}."
-
-
-def _cells(content: ReportContent, row: Interaction) -> list[Cell]:
-    pairs = [(arm, encoder) for arm in (row.continuous, row.arm) for encoder in (row.encoder_from, row.encoder_to)]
-    return [cell for arm, encoder in pairs if (cell := content.cell(arm, encoder)) is not None]
