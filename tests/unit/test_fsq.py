@@ -42,6 +42,21 @@ def test_gradient_is_that_of_the_bounded_latent():
     torch.testing.assert_close(latent.grad, bounded.grad)
 
 
+def test_dithered_rows_lie_within_half_a_step_and_have_the_same_gradient():
+    fsq = Fsq((8, 5))
+    latent = torch.randn(4000, 3, 2, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    torch.manual_seed(0)
+    points = fsq.quantize(latent, dither=0.5)
+    bounded = torch.tanh(latent + fsq.shift) * fsq.reach - fsq.offset
+    assert ((points * fsq.middle - bounded).abs() <= 0.5 + 1e-5).all()
+    rounded = (points - fsq.quantize(latent)).abs().amax(dim=(1, 2)) < 1e-6
+    assert rounded.double().mean().item() == pytest.approx(0.5, abs=0.03)
+    spread = (points * fsq.middle - bounded)[~rounded].std(dim=(0, 1))
+    torch.testing.assert_close(spread, torch.full((2,), 12**-0.5), atol=0.01, rtol=0)  # of a uniform draw of width 1
+    (gradient,) = torch.autograd.grad(points.sum(), latent)
+    torch.testing.assert_close(gradient, torch.autograd.grad((bounded / fsq.middle).sum(), latent)[0])
+
+
 @pytest.mark.parametrize("count", range(2, 65))
 def test_every_number_of_levels_is_exact_and_in_use(count: int):
     """In each place of a code, where the other digits weigh more and less."""

@@ -118,6 +118,29 @@ def test_balanced_training_takes_the_geometric_mean_and_counts_the_whole_code_as
     assert tokenizer.balance(errors[[0, 3]], length[[0, 3]]).item() == pytest.approx(without_the_middle, rel=1e-4)
 
 
+@pytest.mark.parametrize(("drawn", "share"), [("evenly", 1 / 3), ("by_weight", 1 / 2)])
+def test_nested_dropout_keeps_the_whole_code_as_often_as_asked(drawn: str, share: float):
+    tokenizer = built(SMALL.replace(drawn=drawn))  # prefixes of 1, 2 and 4 tokens
+    torch.manual_seed(0)
+    kept = tokenizer.prefixes[tokenizer.draw(20_000)]
+    assert (kept == 4).double().mean().item() == pytest.approx(share, abs=0.015)
+    assert (kept == 1).double().mean().item() == pytest.approx((1 - share) / 2, abs=0.015)
+
+
+def test_dither_is_for_training_alone():
+    tokenizer = built(SMALL.replace(dither=1.0))
+    scaled = tokenizer.scaling(smooth_chunks(5, tokenizer.shape))
+    on_the_grid = tokenizer.fsq.to_points(tokenizer.fsq.to_ids(tokenizer.to_points(scaled)))
+    torch.testing.assert_close(tokenizer.to_points(scaled), on_the_grid)
+    assert not torch.allclose(tokenizer.train().to_points(scaled), on_the_grid, atol=0.01)
+
+
+@pytest.mark.parametrize("dither", [-0.1, 1.1])
+def test_dither_is_a_share(dither: float):
+    with pytest.raises(ValueError, match=r"Oat\.dither: expected a share from 0 to 1"):
+        Oat(dither=dither)
+
+
 def test_tokens_may_hold_several_actions():
     tokenizer = built(SMALL.replace(patch=2, gated=True))
     chunks = smooth_chunks(5, tokenizer.shape)

@@ -56,10 +56,18 @@ class Fsq(nn.Module):
         for name, values in constants.items():
             self.register_buffer(name, values, persistent=False)
 
-    def quantize(self, latent: Float[Tensor, "*B d"]) -> Float[Tensor, "*B d"]:
-        """The nearest grid point, with the gradient of the bounded latent (straight through the rounding)."""
+    def quantize(self, latent: Float[Tensor, "B *N d"], dither: float = 0.0) -> Float[Tensor, "B *N d"]:
+        """The nearest grid point, with the gradient of the bounded latent (straight through the rounding).
+
+        In the share `dither` of rows, drawn at random: instead of the nearest grid point, a uniform draw from within
+        half a step, which is as far off as rounding is (Parker et al. 2024, arXiv 2411.19842).
+        """
         bounded = torch.tanh(latent + self.shift) * self.reach - self.offset
         nearest = (bounded + self.between).round() - self.between
+        if dither:
+            rows = torch.rand(len(latent), *[1] * (latent.ndim - 1)) < dither
+            noisy = bounded.detach() + (torch.rand(bounded.shape) - 0.5).to(bounded)
+            nearest = torch.where(rows.to(bounded.device), noisy, nearest)
         return (bounded + (nearest - bounded).detach()) / self.middle
 
     def to_ids(self, points: Float[Tensor, "*B d"]) -> Int[Tensor, "*B"]:

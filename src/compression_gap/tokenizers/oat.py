@@ -53,12 +53,20 @@ class Oat(TokenizerSpec, kind="oat"):
     prefixes: Literal["powers", "all"] = added_later("powers")
     """Which lengths nested dropout keeps: the powers of two and the whole code, as in the paper, or every length. The
     first learns short prefixes better and leaves the lengths between untrained, where a further token can do harm."""
+    drawn: Literal["evenly", "by_weight"] = added_later("evenly")
+    """How often nested dropout keeps each length: all as often, as in the paper, or the whole code as often as all
+    others together, as `balanced` weighs them. Evenly, what counts most is learned from the fewest chunks."""
+    dither: float = added_later(0.0)
+    """Share of chunks whose latents training leaves unrounded and adds uniform noise of one level's width to (Parker et
+    al. 2024, arXiv 2411.19842): their gradients are those of what is computed, and not straight through a rounding."""
 
     def __post_init__(self) -> None:
         if self.tokens < 1:
             raise ValueError(f"Oat.tokens: expected at least 1, got {self.tokens}")
         if self.patch < 1:
             raise ValueError(f"Oat.patch: expected at least 1, got {self.patch}")
+        if not 0.0 <= self.dither <= 1.0:
+            raise ValueError(f"Oat.dither: expected a share from 0 to 1, got {self.dither}")
         if self.head_width < 1:
             raise ValueError(f"Oat.head_width: expected at least 1, got {self.head_width}")
         if self.width < 1 or self.width % self.head_width:
@@ -94,6 +102,7 @@ class OatTokenizer(Tokenizer):
     encoder_mask: Tensor
     decoder_mask: Tensor
     prefixes: Tensor
+    weights: Tensor
 
     def __init__(self, spec: Oat, shape: ChunkShape) -> None:
         super().__init__()
@@ -102,6 +111,7 @@ class OatTokenizer(Tokenizer):
         self.fsq = Fsq(spec.levels)
         self.vocab_size, self.digits = self.fsq.codes, self.fsq.levels
         self.ordered, self.balanced = spec.nested_dropout, spec.balanced
+        self.by_weight, self.dither = spec.drawn == "by_weight", spec.dither
         self.scaling = ActionScaling(shape.actions)
         width, heads = spec.width, spec.width // spec.head_width
 
@@ -122,7 +132,10 @@ class OatTokenizer(Tokenizer):
 
         self.register_buffer("encoder_mask", register_mask(self.patches, spec.tokens), persistent=False)
         self.register_buffer("decoder_mask", causal_mask(self.patches), persistent=False)
-        self.register_buffer("prefixes", torch.tensor(prefix_lengths(spec.tokens, spec.prefixes)), persistent=False)
+        lengths = prefix_lengths(spec.tokens, spec.prefixes)
+        self.register_buffer("prefixes", torch.tensor(lengths), persistent=False)
+        weights = [1.0] * (len(lengths) - 1) + [max(1.0, len(lengths) - 1.0)]
+        self.register_buffer("weights", torch.tensor(weights), persistent=False)
 
     @property
     def prefix_lengths(self) -> list[int]:
@@ -155,17 +168,22 @@ class OatTokenizer(Tokenizer):
         points = self.to_points(scaled)
         length = torch.full((len(chunk),), self.max_tokens, device=chunk.device)
         if self.ordered and self.training:
-            length = self.prefixes[torch.randint(len(self.prefixes), (len(chunk),)).to(chunk.device)]
+            length = self.prefixes[self.draw(len(chunk)).to(chunk.device)]
         errors = (self.to_actions(points, length) - scaled).square().mean(dim=(1, 2))
         total = self.balance(errors, length) if self.balanced else errors.mean()
         return Loss(total, {"mse": errors.detach().mean()})
 
+    def draw(self, chunks: int) -> Int[Tensor, " B"]:
+        """Which of the prefix lengths nested dropout keeps of each chunk."""
+        if self.by_weight:
+            return torch.multinomial(self.weights.cpu(), chunks, replacement=True)
+        return torch.randint(len(self.prefixes), (chunks,))
+
     def balance(self, errors: Float[Tensor, " B"], length: Int[Tensor, " B"]) -> Float[Tensor, ""]:
         """Geometric mean of the errors at the prefix lengths that occur; the whole code weighs as all others do."""
-        occurring = [k for k in self.prefixes.tolist() if (length == k).any()]
-        logs = torch.stack([(errors[length == k].mean() + EXACT).log() for k in occurring])
-        whole = max(1, len(self.prefixes) - 1)
-        weights = torch.tensor([whole if k == self.max_tokens else 1 for k in occurring]).to(logs)
+        occurring = [(k, weight) for k, weight in zip(self.prefixes, self.weights, strict=True) if (length == k).any()]
+        logs = torch.stack([(errors[length == k].mean() + EXACT).log() for k, _ in occurring])
+        weights = torch.stack([weight for _, weight in occurring])
         return (weights @ logs / weights.sum()).exp()
 
     def to_points(self, scaled: Float[Tensor, "B T D"]) -> Float[Tensor, "B L d"]:
@@ -173,7 +191,8 @@ class OatTokenizer(Tokenizer):
         patches = scaled.unflatten(1, (self.patches, self.patch)).flatten(2)
         actions = self.read_action(patches) + self.action_position
         both = torch.cat([actions, self.registers.expand(len(scaled), -1, -1)], dim=1)
-        return self.fsq.quantize(self.write_latent(self.encoder(both, self.encoder_mask)[:, self.patches :]))
+        latents = self.write_latent(self.encoder(both, self.encoder_mask)[:, self.patches :])
+        return self.fsq.quantize(latents, self.dither if self.training else 0.0)
 
     def to_actions(self, points: Float[Tensor, "B L d"], length: Int[Tensor, " B"]) -> Float[Tensor, "B T D"]:
         """Scaled actions from the first `length` grid points of each row, in a single pass."""
