@@ -38,7 +38,7 @@ SUITE, TASKS, RESETS = "libero_10", (2, 0, 4), 3
 CAMERAS = Libero().cameras
 LOOKS, OF_STEPS, EPISODES, ROUNDS = 2, 16, 5, 3
 MEMORY_EPISODES, MEMORY_STEPS = 200, 60
-ATTEMPTS = 40
+ATTEMPTS = 240
 
 
 def steps() -> None:
