@@ -6,8 +6,8 @@
 Chunks of 32 actions of 7 values through 8 tokens of [8, 5, 5, 5], by the small size with a second encoder layer, a
 third decoder layer and four heads, trained on every prefix, on the whole code as often as on all shorter ones, half of
 the time with dither for rounding, in many small steps. Errors are mean squares of actions scaled to [-1, 1], on every
-tenth demonstration, which nothing was fitted on. Expected: at most .003 from all 8 tokens, and less with every further
-one; more where the experts answer much noise.
+tenth demonstration, which nothing was fitted on. Expected: less with every further token; from all 8 .0023 on tabletop
+and .0032 on libero_10 with a noise of 0.04, more where the experts answer more of it.
 """
 
 import sys

@@ -3,7 +3,7 @@
 Command: cgap run libero_cpu              (needs the extra `libero` and the system package libosmesa6)
 Cost:    6 hours on two cores without a GPU (11 hours of one core); run it again to go on after a stop
 Expect:  no gap is resolved. Diffusion succeeds in half of the episodes with the true state and in a quarter with either
-         encoder, little more than blind; the expert's chunks through 8x1000 codes succeed in 83 %, through 8x81 in
+         encoder, not told apart from blind; the expert's chunks through 8x1000 codes succeed in 83 %, through 8x81 in
          52 %. Some arms are overfitted (docs/reproduce.md, where the settings come from).
 
 The tasks are 2 (stove and moka pot), 4 (two mugs on two plates), 6 (mug on the plate, pudding beside it) and 8 (both
