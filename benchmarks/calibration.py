@@ -1,15 +1,16 @@
 """Are the verdicts right, and the predictions? Pipelines in which every upgrade is really made.
 
-    OMP_NUM_THREADS=1 python benchmarks/calibration.py folder [development] [held-out] [confirmation]
+    OMP_NUM_THREADS=1 python benchmarks/calibration.py folder [development] [held-out] [confirmation] [joint]
 
-For 90 pipelines (`testing/pipelines.py`), what an audit sees of each is gathered, policies are trained and judged for
+For 120 pipelines (`testing/pipelines.py`), what an audit sees of each is gathered, policies are trained and judged for
 the truth, and ladders are rolled out (`testing/upgrades.py`). Each of these is a file in the folder, so a killed run
-goes on where it was: about ten minutes on one core.
+goes on where it was: about a quarter of an hour on one core.
 
-The three sets are drawn from different values of every factor, and each pipeline has a map of its own: who looks up a
+The four sets are drawn from different values of every factor, and each pipeline has a map of its own: who looks up a
 pipeline's nearest neighbour in the development set finds little, and that is printed too. Rules were tuned on the
 development set, the held-out set was looked at, the rules were tuned again on both, and the confirmation set was looked
-at once, after all of that. What the first look found is in docs/measurement.md. No pipeline is dropped.
+at once, after all of that. The joint set was drawn after that for the joint verdict, whose rule was written down before
+it was looked at, once. What the first look found is in docs/measurement.md. No pipeline is dropped.
 
 **Truth.** An upgrade (encoder: a quarter of the noise; codebook: twice the tokens; data: twice the demonstrations)
 is made, four policies are trained before and after it, and judged on 2,000 fresh cases. It *helps* if the 95 % interval
@@ -25,8 +26,9 @@ change (at most 0.5). The paper's reading is scored beside it: nominal bits belo
 encoder-bound. So is the choice of the better of these two upgrades, where one gains more than 5 points and the
 interval of their difference excludes 0.
 
-**Ladders** of four seeds on 300 initial states are scored on the same truths, alone and with their offline witness. As
-they name the largest of several losses, one of several upgrades that help is right too if it surely gains the most.
+**Ladders** of four seeds on 300 initial states are scored on the same truths, alone and joined with the predicted gains
+(`verdict/joint.py`). As a ladder alone names the largest of several losses, one of several upgrades that help is right
+too if it surely gains the most.
 """
 
 import sys
@@ -39,11 +41,11 @@ import torch
 from calibration_scores import UNITS, Case, online, scores, table
 
 from compression_gap.seeds import seed_of
-from compression_gap.testing.pipelines import CONFIRMATION, COUNT, DEVELOPMENT, HELD_OUT, World
+from compression_gap.testing.pipelines import CONFIRMATION, COUNT, DEVELOPMENT, HELD_OUT, JOINT, World
 from compression_gap.testing.upgrades import codes_of, judge, rungs
 from compression_gap.verdict.heads import Code, HeadTraining, retrain_heads
 
-HALVES = {"development": DEVELOPMENT, "held-out": HELD_OUT, "confirmation": CONFIRMATION}
+HALVES = {"development": DEVELOPMENT, "held-out": HELD_OUT, "confirmation": CONFIRMATION, "joint": JOINT}
 SMALL = {"steps": 160, "batch": 96, "width": 32, "learning_rate": 2e-2, "seeds": (0, 1)}
 CURVE, WHOLE = HeadTraining(**SMALL), HeadTraining(**SMALL, fractions=(1.0,))
 REPLAYS = 600  # from which the distortion-success curve is made

@@ -7,10 +7,11 @@ import numpy as np
 from compression_gap.statistics import Rung, bottleneck, ladder
 from compression_gap.testing.upgrades import Judged, gain, gains
 from compression_gap.verdict.heads import Executed
-from compression_gap.verdict.offline import BOUND, THRESHOLD, OfflineEvidence, offline_verdict
+from compression_gap.verdict.joint import joint_verdict
+from compression_gap.verdict.label import BOUND
+from compression_gap.verdict.offline import THRESHOLD, OfflineEvidence, offline_verdict
 from compression_gap.verdict.prediction import PARTS, Arms, Reconstruction
 from compression_gap.verdict.success_curve import SuccessCurve
-from compression_gap.verdict.witness import witnessed
 
 UNITS = ("points", "share of the distortion")
 UNRESOLVED = "unresolved"
@@ -36,7 +37,7 @@ class Case:
         expert, replay = (Rung(file[name], trained=False) for name in ("expert", "replay"))
         self.ladder = ladder(expert=expert, replay=replay, state=Rung(file["state"]), policy=Rung(file["policy"]))
         self.online = bottleneck(self.ladder)
-        self.witnessed = witnessed(self.online, self.verdict["points"])
+        self.joint = joint_verdict(self.verdict["points"], self.ladder)
 
     def executed(self, name, seeds):
         errors, rows = self.seen[f"{name} errors"][:, :seeds], np.arange(len(self.seen["demonstration"]))
@@ -155,19 +156,20 @@ def scores(cases, unit, others):
 
 
 def online(cases):
-    """The ladder's verdicts from rollouts against the same truths, alone and with their offline witness."""
+    """Verdicts from rollouts against the same truths: the ladder alone, and joined with the predicted gains."""
     given = [*BOUND.values(), "several", "none: saturated", "undetermined"]
-    lines = ["| truth, in points; ladder with witness | " + " | ".join(given) + " |", "| --- |" + " --- |" * len(given)]
-    counts = Counter((case.online_label, str(case.witnessed.label)) for case in cases)
+    lines = ["| truth, in points; joint verdict | " + " | ".join(given) + " |", "| --- |" + " --- |" * len(given)]
+    counts = Counter((case.label("points"), case.joint.label) for case in cases)
     for truth in [*given[:-1], UNRESOLVED]:
         lines.append(f"| {truth} | " + " | ".join(str(counts[truth, one]) for one in given) + " |")
-    lines += ["", "| score of the ladder | alone | with witness | asked |", "| --- | --- | --- | --- |"]
-    resolved = [case for case in cases if case.online_label != UNRESOLVED]
+    lines += ["", "| score from rollouts | ladder alone | joint | asked |", "| --- | --- | --- | --- |"]
+    alone = [(case.online.label.value, case.online_label) for case in cases]
+    joint = [(case.joint.label, case.label("points")) for case in cases]
     right, commits = [], []
-    for name in ("online", "witnessed"):
-        committed = [case for case in resolved if getattr(case, name).label != "undetermined"]
-        hits = sum(getattr(case, name).label == case.online_label for case in committed)
-        right.append(share(hits, len(committed)))
+    for pairs in (alone, joint):
+        resolved = [(label, truth) for label, truth in pairs if truth != UNRESOLVED]
+        committed = [(label, truth) for label, truth in resolved if label != "undetermined"]
+        right.append(share(sum(label == truth for label, truth in committed), len(committed)))
         commits.append(share(len(committed), len(resolved)))
     lines.append(f"| right where it commits | {' | '.join(right)} | at least 90 % |")
     lines.append(f"| commits where the truth is resolved | {' | '.join(commits)} | at least 60 % |")

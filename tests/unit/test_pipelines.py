@@ -11,6 +11,7 @@ from compression_gap.testing.pipelines import (
     DEVELOPMENT,
     EXPERT_NOISE,
     HELD_OUT,
+    JOINT,
     UPGRADES,
     Pipeline,
     ResidualCode,
@@ -22,7 +23,7 @@ SMALL = Pipeline("small", "sines", 2, 3, 2, 0.3, 2, 6, 30, 0.4)
 
 
 def test_the_halves_share_no_value_of_a_factor_that_an_upgrade_changes():
-    halves = (DEVELOPMENT, HELD_OUT, CONFIRMATION)
+    halves = (DEVELOPMENT, HELD_OUT, CONFIRMATION, JOINT)
     for one, other in ((0, 1), (0, 2), (1, 2)):
         for factor in ("waves", "chunk", "noise", "code", "demonstrations", "tolerance"):
             assert not set(getattr(halves[one], factor)) & set(getattr(halves[other], factor)), factor
@@ -35,7 +36,7 @@ def test_a_draw_is_always_the_same_and_has_every_pipeline_once():
     assert drawn[:5] == DEVELOPMENT.draw("development", 5)
 
 
-@pytest.mark.parametrize("waves", ["sines", "steps", "triangles"])
+@pytest.mark.parametrize("waves", ["sines", "steps", "triangles", "peaks"])
 def test_actions_have_variance_one_and_the_expert_misses_by_its_noise(waves: str):
     world = World(Pipeline("scale", waves, 3, 4, 2, 0.1, 2, 8, 200, 0.3))
     cases = world.cases("demonstrations", 200)

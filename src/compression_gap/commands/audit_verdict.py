@@ -15,7 +15,8 @@ from compression_gap.report.audit_content import NO_CODE, CodeRow, Upgrade, Verd
 from compression_gap.report.audit_words import briefly
 from compression_gap.store import Store
 from compression_gap.verdict.heads import Executed
-from compression_gap.verdict.offline import SURE, THRESHOLD, OfflineEvidence, OfflineVerdict, offline_verdict
+from compression_gap.verdict.label import SURE
+from compression_gap.verdict.offline import THRESHOLD, OfflineEvidence, OfflineVerdict, offline_verdict
 from compression_gap.verdict.prediction import Arms, Part, Reconstruction
 
 BETTER: tuple[Arm, ...] = ("candidate", "state")

@@ -20,6 +20,7 @@ from torch import Tensor
 from compression_gap.seeds import seed_of
 
 Upgrade = Literal["encoder", "codebook", "data"]
+Waves = Literal["sines", "steps", "triangles", "peaks"]
 UPGRADES: tuple[Upgrade, ...] = ("encoder", "codebook", "data")
 
 WINDOWS = 8  # a demonstration
@@ -37,7 +38,7 @@ class Pipeline:
     """One choice of everything, and what an upgrade makes of it."""
 
     name: str
-    waves: Literal["sines", "steps", "triangles"]
+    waves: Waves
     """What the map from states to chunks is made of."""
     state: int
     """Dimensions of the state (S)."""
@@ -112,6 +113,8 @@ class World:
         turned = state @ self.direction.T + self.phase
         if self.pipeline.waves == "triangles":
             return torch.asin(torch.sin(turned))
+        if self.pipeline.waves == "peaks":
+            return torch.exp(torch.sin(turned))
         return torch.sin(turned) if self.pipeline.waves == "sines" else torch.tanh(2 * torch.sin(turned))
 
     def cases(self, purpose: str, demonstrations: int) -> Cases:
@@ -185,7 +188,7 @@ class ResidualCode:
 class Factors:
     """The values from which pipelines are drawn, every combination being as likely."""
 
-    waves: tuple[Literal["sines", "steps", "triangles"], ...]
+    waves: tuple[Waves, ...]
     chunk: tuple[tuple[int, int, int], ...]
     """Dimensions of the state, actions a chunk, dimensions of an action."""
     noise: tuple[float, ...]
@@ -229,6 +232,14 @@ CONFIRMATION = Factors(
     code=((1, 24), (2, 6), (3, 16)),
     demonstrations=(100, 250, 360),
     tolerance=(0.3, 0.45, 0.8),
+)
+JOINT = Factors(
+    waves=("peaks",),
+    chunk=((3, 4, 3), (2, 3, 4)),
+    noise=(0.08, 0.25, 0.6),
+    code=((1, 12), (2, 16), (4, 6)),
+    demonstrations=(70, 180, 300),
+    tolerance=(0.22, 0.35, 0.65),
 )
 COUNT = 30
 """Pipelines drawn from each."""

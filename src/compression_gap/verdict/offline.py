@@ -19,6 +19,7 @@ from compression_gap.config import counted
 from compression_gap.data.split import EVERY
 from compression_gap.measures.clusters import LEVEL, cluster_mean
 from compression_gap.measures.quantity import FEWEST_DEMONSTRATIONS, Quantity, mean_over_demonstrations
+from compression_gap.verdict.label import SURE, Label, doubtful, likeliest
 from compression_gap.verdict.prediction import (
     MISSED,
     PARTS,
@@ -33,16 +34,8 @@ from compression_gap.verdict.prediction import (
 )
 from compression_gap.verdict.success_curve import SuccessCurve
 
-Label = Literal["encoder-bound", "codebook-bound", "policy-or-data-bound", "several", "none: saturated", "undetermined"]
-BOUND: dict[Part, Label] = {
-    "encoder": "encoder-bound",
-    "codebook": "codebook-bound",
-    "data": "policy-or-data-bound",
-}
 THRESHOLD: dict[Unit, float] = {"points": 5.0, "share of the distortion": 0.1}
 """A gain that counts."""
-SURE = 0.75
-"""Probability from which on a part is decided, one way or the other."""
 FAR = 2.0
 """Times the error of the same features without the code, and of the code itself, above which a head has not learned."""
 NEVER = 1e-10  # variance of scaled actions below which they never change
@@ -110,18 +103,20 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
     }
     if (ignorant := _knows_nothing(evidence)) is not None:  # it may say what surely helps, and denies nothing
         helps = {part: share if share is not None and share >= SURE else None for part, share in helps.items()}
-    label, probability = _likeliest(helps)
-    doubtful = _doubtful(helps, label)
+    label, probability = likeliest(helps)
+    open_parts = doubtful(helps, label)
     sure: list[Part] = [part for part in PARTS if (helps[part] or 0.0) >= SURE]
     take = f"{' and '.join(_TAKEN[part] for part in sure)}, and audit again" if sure else ""
     if ignorant is not None:
         reason, settle = ignorant, take or SETTLES_NOTHING
-    elif doubtful:
+    elif open_parts:
         surely = "".join(f"{_HELP[part]} surely; " for part in sure)
         also = " too" if sure else ""
-        reason = f"{surely}whether a better {' or '.join(_NAMES[part] for part in doubtful)} helps{also} is not decided"
-        unknown = [f"{_NAMES[part]}: {UNKNOWN[part]}" for part in doubtful if gains[part] is None]
-        more = [_settle(part, gain, unit) for part in doubtful if (gain := gains[part]) is not None]
+        reason = (
+            f"{surely}whether a better {' or '.join(_NAMES[part] for part in open_parts)} helps{also} is not decided"
+        )
+        unknown = [f"{_NAMES[part]}: {UNKNOWN[part]}" for part in open_parts if gains[part] is None]
+        more = [_settle(part, gain, unit) for part in open_parts if (gain := gains[part]) is not None]
         settle = "; ".join([*unknown, *([take] if take else more)])
     else:
         reason = _reason(label, quantities, unit)
@@ -261,27 +256,6 @@ def _helps(part: Part, gains: dict[Part, Gain | None], evidence: OfflineEvidence
         if most < THRESHOLD[unit]:
             return 0.0
     return None
-
-
-def _likeliest(helps: dict[Part, float | None]) -> tuple[Label, float]:
-    """The label that is likeliest, errors of the parts being independent; what is not known counts as even odds."""
-    odds: dict[Part, float] = {part: 0.5 if share is None else share for part, share in helps.items()}
-    none = float(np.prod([1 - share for share in odds.values()]))
-    shares: dict[Label, float] = {"none: saturated": none}
-    for part in PARTS:
-        others = float(np.prod([1 - odds[other] for other in PARTS if other != part]))
-        shares[BOUND[part]] = odds[part] * others
-    shares["several"] = max(0.0, 1 - sum(shares.values()))
-    label = max(shares, key=lambda one: shares[one])
-    return label, shares[label]
-
-
-def _doubtful(helps: dict[Part, float | None], label: Label) -> tuple[Part, ...]:
-    """Parts that could change the label and are not decided; none if two surely help, whatever the third does."""
-    sure: list[Part] = [part for part, share in helps.items() if share is not None and share >= SURE]
-    if label == "several" and len(sure) >= 2:
-        return ()
-    return tuple(part for part, share in helps.items() if share is None or 1 - SURE < share < SURE)
 
 
 def _reason(label: Label, gains: dict[Part, Quantity], unit: Unit) -> str:
