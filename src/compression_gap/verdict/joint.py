@@ -15,7 +15,7 @@ from compression_gap.statistics.bottleneck import DELTA
 from compression_gap.statistics.ladder import Ladder, Loss
 from compression_gap.verdict.label import SURE, Label, doubtful, likeliest
 from compression_gap.verdict.offline import OfflineVerdict
-from compression_gap.verdict.prediction import PARTS, Part
+from compression_gap.verdict.prediction import Part
 
 SAVED_BY: dict[Part, Loss] = {"encoder": Loss.ENCODER, "codebook": Loss.CODEBOOK, "data": Loss.POLICY}
 
@@ -35,7 +35,7 @@ def joint_verdict(offline: OfflineVerdict, ladder: Ladder, *, delta: float = DEL
     """Judges by gains that were predicted offline, none of which counts unless the ladder's loss is above `delta`
     points."""
     lost = dict(zip(ladder.losses, (ladder.draws() > delta).mean(axis=0).tolist(), strict=True))
-    helps: dict[Part, float | None] = {part: _capped(offline.helps[part], lost.get(SAVED_BY[part], 0.0)) for part in PARTS}
+    helps = {part: _capped(share, lost.get(SAVED_BY[part], 0.0)) for part, share in offline.helps.items()}
     label, probability = likeliest(helps)
     return JointVerdict("undetermined" if doubtful(helps, label) else label, probability, helps)
 
