@@ -35,7 +35,9 @@ def joint_verdict(offline: OfflineVerdict, ladder: Ladder, *, delta: float = DEL
     """Judges by gains that were predicted offline, none of which counts unless the ladder's loss is above `delta`
     points."""
     lost = dict(zip(ladder.losses, (ladder.draws() > delta).mean(axis=0).tolist(), strict=True))
-    helps = {part: _capped(share, lost.get(SAVED_BY[part], 0.0)) for part, share in offline.helps.items()}
+    helps: dict[Part, float | None] = {
+        part: _capped(share, lost.get(SAVED_BY[part], 0.0)) for part, share in offline.helps.items()
+    }
     label, probability = likeliest(helps)
     return JointVerdict("undetermined" if doubtful(helps, label) else label, probability, helps)
 
