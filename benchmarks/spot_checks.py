@@ -52,6 +52,7 @@ from compression_gap.suites.tabletop.suite import Tabletop
 from compression_gap.testing.upgrades import Gain, gain
 from compression_gap.tokenizers.oat import Oat
 from compression_gap.training import Training
+from compression_gap.verdict.joint import joint_verdict
 from compression_gap.verdict.offline import OfflineEvidence, offline_verdict
 from compression_gap.verdict.prediction import PARTS, Arms, Reconstruction, predict_gains
 from compression_gap.verdict.success_curve import SuccessCurve
@@ -185,13 +186,13 @@ def predicted(store, pipeline):
 
 
 def by_ladder(store, pipeline):
-    """What rollouts say that binds: the expert, the true state, and the policy as it is."""
+    """Where rollouts lose, between the expert, the true state and the policy as it is; None where that is not asked."""
     if pipeline.sight is STATE or pipeline.method.tokenizer is not None:
-        return ""
+        return None
     rungs = {"state": Pipeline(pipeline.method, STATE, pipeline.size), "policy": pipeline}
     rolled = {name: Rung(np.stack([within(store, job) for job in one.rollouts()])) for name, one in rungs.items()}
     expert = Rung(within(store, EXPERT)[None], trained=False)
-    return bottleneck(ladder(expert=expert, replay=None, **rolled)).label.value
+    return ladder(expert=expert, replay=None, **rolled)
 
 
 def main(store):
@@ -207,7 +208,9 @@ def main(store):
     labels = []
     for one in PIPELINES:
         true, (verdict, shares, points) = truth(store, one), predicted(store, one)
-        labels.append((one.name, label_of(true, "points"), verdict.label, by_ladder(store, one)))
+        lost = by_ladder(store, one)
+        rolled = (bottleneck(lost).label.value, joint_verdict(verdict, lost).label) if lost else ("", "")
+        labels.append((one.name, label_of(true, "points"), verdict.label, *rolled))
         for part in one.upgrades:
             real, share, noise = true[part], shares[part].quantity, points[part].quantity
             print(
@@ -215,7 +218,8 @@ def main(store):
                 f"| {100 * share.value:.0f} [{100 * share.low:.0f}, {100 * share.high:.0f}] "
                 f"| {noise.value:.1f} [{noise.low:.1f}, {noise.high:.1f}] |"
             )
-    print("\n| pipeline | truth | predicted without a rollout | the ladder, from rollouts |\n| --- | --- | --- | --- |")
+    print("\n| pipeline | truth | predicted without a rollout | the ladder, from rollouts | joint |")
+    print("| --- | --- | --- | --- | --- |")
     for row in labels:
         print(f"| {' | '.join(row)} |")
 
