@@ -131,7 +131,7 @@ class Pipeline:
 
         both, chunking, method = dataset(WEAK, dataset(STRONG)), Chunking(HORIZON, STRIDE), self.method
         code = method.tokenizer and AuditTokenizer(both, chunking, method.tokenizer, method.tokenizer_training)
-        return AuditHead(both, chunking, TOLD[self.sight], code, BUDGET.heads if code else BUDGET.regression)
+        return AuditHead(both, chunking, TOLD[self.sight], code, BUDGET.digit_heads if code else BUDGET.regression)
 
     def replays(self):
         """The expert, with more and more white noise."""

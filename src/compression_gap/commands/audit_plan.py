@@ -49,15 +49,20 @@ class Budget:
     """Of critics that certify bits; None: none are trained."""
     heads: HeadTraining
     """Of policy heads over codes."""
+    digit_heads: HeadTraining
+    """Of policy heads over codes that are told digit by digit (OAT, Quest): a step of theirs costs a fraction, and with
+    as few of them they have not learned their code."""
     regression: HeadTraining
     """Of policy heads without a code: their steps cost a fraction, and with too few of them encoders look alike."""
     head_arms: tuple[Arm, ...]
-    """What heads are told, where it is there."""
+    """What heads without a code are told, where it is there."""
     controls: tuple[Arm, ...]
     left_out: tuple[str, ...]
     """What a larger budget would add."""
 
 
+CODE_ARMS: tuple[Arm, ...] = ("nothing", "features", "candidate", "state")
+"""What heads over codes are told, where it is there."""
 QUICK = Budget(
     name="2m",
     most=25_000,
@@ -67,8 +72,9 @@ QUICK = Budget(
     gripper=None,
     contrast=None,
     heads=HeadTraining(steps=200, seeds=(0,), fractions=(0.5, 1.0), judged=600),
+    digit_heads=HeadTraining(steps=400, seeds=(0,), fractions=(0.5, 1.0), judged=600),
     regression=HeadTraining(steps=400, batch=256, seeds=(0,), fractions=(0.5, 1.0), judged=2000),
-    head_arms=("nothing", "features", "candidate", "state"),
+    head_arms=("features", "candidate", "state"),
     controls=(),
     left_out=(
         "bits by denoising, which also find what is not linear; certain bits; bits of gripper commands",
@@ -87,8 +93,9 @@ MIDDLE = Budget(
     gripper=TokenProbing(steps=200, width=32, seeds=(0,), fractions=(0.5, 1.0)),
     contrast=Contrast(),
     heads=HeadTraining(steps=400, seeds=(0,), judged=2000),
+    digit_heads=HeadTraining(steps=1600, seeds=(0,), judged=2000),
     regression=HeadTraining(steps=1200, batch=256, seeds=(0,), judged=2000),
-    head_arms=("nothing", "features", "candidate", "known", "state", "shuffled"),
+    head_arms=("features", "candidate", "known", "state", "shuffled"),
     controls=("shuffled",),
     left_out=("longer training of tokenizers and probes", "three probe seeds", "the arm of random numbers"),
 )
@@ -101,8 +108,9 @@ LONG = Budget(
     gripper=TokenProbing(),
     contrast=Contrast(steps=1200),
     heads=HeadTraining(steps=1600),
+    digit_heads=HeadTraining(steps=3200),
     regression=HeadTraining(steps=3200, batch=256),
-    head_arms=("nothing", "features", "candidate", "known", "state", "shuffled", "random"),
+    head_arms=("features", "candidate", "known", "state", "shuffled", "random"),
     controls=("shuffled", "random"),
     left_out=(),
 )
@@ -163,11 +171,15 @@ def audit_plan(
     controls, own = budget.controls if "features" in arms else (), own_arm(arms)
     ledger = ActionLedger(dataset, chunking, controls)
 
+    def over_codes(spec: TokenizerSpec) -> HeadTraining:
+        return budget.heads if spec.build(shape).digits is None else budget.digit_heads
+
     def heads(tokenizer: AuditTokenizer | None) -> dict[Arm, AuditHead]:
         there: tuple[Arm, ...] = (*arms, *controls) if tokenizer is None else ("nothing", *arms, *controls)
-        training, found = budget.regression if tokenizer is None else budget.heads, {}
+        asked = budget.head_arms if tokenizer is None else CODE_ARMS
+        training, found = budget.regression if tokenizer is None else over_codes(tokenizer.tokenizer), {}
         for arm in there:
-            if arm in (*budget.head_arms, own):
+            if arm in (*asked, own):
                 found[arm] = AuditHead(dataset, chunking, arm, tokenizer, _along(training, arm, own))
         return found
 
