@@ -50,7 +50,7 @@ class Budget:
     heads: HeadTraining
     """Of policy heads over codes."""
     digit_heads: HeadTraining
-    """Of policy heads over codes that are told digit by digit (OAT, Quest): a step of theirs costs a fraction, and with
+    """Of policy heads over codes that are told digit by digit (OAT, QueST): a step of theirs costs a fraction, and with
     as few of them they have not learned their code."""
     regression: HeadTraining
     """Of policy heads without a code: their steps cost a fraction, and with too few of them encoders look alike."""
