@@ -45,7 +45,7 @@ from compression_gap.testing.pipelines import CONFIRMATION, COUNT, DEVELOPMENT, 
 from compression_gap.testing.upgrades import codes_of, judge, rungs
 from compression_gap.verdict.heads import Code, HeadTraining, retrain_heads
 
-HALVES = {"development": DEVELOPMENT, "held-out": HELD_OUT, "confirmation": CONFIRMATION, "joint": JOINT}
+SETS = {"development": DEVELOPMENT, "held-out": HELD_OUT, "confirmation": CONFIRMATION, "joint": JOINT}
 SMALL = {"steps": 160, "batch": 96, "width": 32, "learning_rate": 2e-2, "seeds": (0, 1)}
 CURVE, WHOLE = HeadTraining(**SMALL), HeadTraining(**SMALL, fractions=(1.0,))
 REPLAYS = 600  # from which the distortion-success curve is made
@@ -132,19 +132,19 @@ def gather(pipeline, folder):
     return true | rolled | kept(folder / f"{pipeline.name}-audit.npz", lambda: audited(pipeline))
 
 
-def main(folder, halves):
+def main(folder, names):
     torch.set_num_threads(1)
     folder.mkdir(parents=True, exist_ok=True)
     cases = {}
-    for half in halves:
-        cases[half] = [Case(one, gather(one, folder)) for one in HALVES[half].draw(half, COUNT)]
-    for half in halves:
-        others = cases.get("development") if half != "development" else None
+    for name in names:
+        cases[name] = [Case(one, gather(one, folder)) for one in SETS[name].draw(name, COUNT)]
+    for name in names:
+        others = cases.get("development") if name != "development" else None
         for unit in UNITS:
-            print(f"\n{half}: {len(cases[half])} pipelines\n\n{table(cases[half], unit)}\n")
-            print(scores(cases[half], unit, others))
-        print(f"\n{half}, from rollouts\n\n{online(cases[half])}")
+            print(f"\n{name}: {len(cases[name])} pipelines\n\n{table(cases[name], unit)}\n")
+            print(scores(cases[name], unit, others))
+        print(f"\n{name}, from rollouts\n\n{online(cases[name])}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:] or list(HALVES))
+    main(Path(sys.argv[1]), sys.argv[2:] or list(SETS))

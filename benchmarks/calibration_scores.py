@@ -112,7 +112,7 @@ def table(cases, unit):
 
 
 def scores(cases, unit, others):
-    """The asked scores, and what they are to be compared with; `others` is the half whose labels can be looked up."""
+    """The asked scores, and what they are to be compared with; `others` is the set whose labels can be looked up."""
     resolved = [case for case in cases if case.label(unit) != UNRESOLVED]
     committed = [case for case in resolved if case.verdict[unit].label != "undetermined"]
     right = [case for case in committed if case.verdict[unit].label == case.label(unit)]

@@ -11,7 +11,10 @@ hours of one core; a killed run goes on where it was.
 **Predicted** is what `cgap audit --budget 10m` predicts without a rollout, from heads that are retrained offline on the
 pipeline's demonstrations: the share of the policy's error that goes away. Beside it are the points that replays of the
 expert with white noise would make of the same errors. Nothing was tuned on these pipelines: rules, thresholds (a tenth
-of the error, 5 points) and the tolerance of 15 mm are those of `verdict/` and of quickstart.
+of the error, 5 points) and the tolerance of 15 mm are those of `verdict/` and of quickstart. Only the steps of heads
+over OAT's codes were chosen here, by how well heads learn these codes, and not by what upgrades brought.
+
+**Joint** is what both say together, where there is a ladder (`verdict/joint.py`).
 
 **Truth** is as in `calibration.py`: an upgrade helps if the 95 % interval of its gain for other training seeds lies
 above 5 points, does not if it lies below, and is unresolved otherwise.

@@ -175,7 +175,7 @@ def audit_plan(
         return budget.heads if spec.build(shape).digits is None else budget.digit_heads
 
     def heads(tokenizer: AuditTokenizer | None) -> dict[Arm, AuditHead]:
-        there: tuple[Arm, ...] = (*arms, *controls) if tokenizer is None else ("nothing", *arms, *controls)
+        there: tuple[Arm, ...] = (*arms, *controls) if tokenizer is None else ("nothing", *arms)
         asked = budget.head_arms if tokenizer is None else CODE_ARMS
         training, found = budget.regression if tokenizer is None else over_codes(tokenizer.tokenizer), {}
         for arm in there:
