@@ -3,8 +3,8 @@
 A ladder's losses are what perfect parts would save, from the top down, and say little about an upgrade: of a code that
 is far too coarse, twice as many tokens may save nothing as long as the encoder's noise fails the task anyway. But where
 hardly anything is lost, nothing can be gained. So a part helps with the smaller of two probabilities: that its
-predicted gain counts, and that its loss does. `benchmarks/calibration.py` shows what that is worth; only benchmarks ask,
-because an audit has no ladder.
+predicted gain counts, and that its loss does. `benchmarks/calibration.py` shows what that is worth; only benchmarks
+ask, because an audit has no ladder.
 """
 
 from __future__ import annotations
