@@ -7,9 +7,14 @@ from dataclasses import replace
 import pytest
 
 from compression_gap import studies
-from compression_gap.pipeline.plan import PROBE, token_bits, trained_agent
+from compression_gap.encoders.pretrained import Pretrained
+from compression_gap.encoders.state import State
+from compression_gap.pipeline.cell import Sight
+from compression_gap.pipeline.plan import PROBE, judged, token_bits, trained_agent
 from compression_gap.policies.autoregressive import Autoregressive
+from compression_gap.rollout import Rollouts
 from compression_gap.shapes import ChunkShape
+from compression_gap.suites.tabletop.suite import Tabletop
 from compression_gap.testing.common import smooth_chunks
 from compression_gap.tokenizers.base import TokenizerSpec
 from compression_gap.tokenizers.binning import Binning
@@ -50,6 +55,20 @@ def test_codes_of_different_lengths_are_about_as_long_as_expected():
 )
 def test_a_row_takes_what_was_measured_within_a_factor_of_two(policy: Autoregressive, tokens: int, seconds: float):
     assert seconds / 2 < policy.cost(tokens).row < 2 * seconds
+
+
+def test_an_agent_may_be_silent_for_as_long_as_its_encoder_looks_at_a_batch():
+    cell, many, pretrained = (
+        GRID.base.replace(suite=Tabletop()),
+        Rollouts("test", episodes=1000, execute=4),
+        Pretrained(),
+    )
+    agents = [trained_agent(cell.replace(sight=Sight("one", spec))) for spec in (pretrained, State())]
+    ((slow,), (state,)) = (judged(agent, many, "greedy") for agent in agents)
+    pictures = cell.suite.batch * cell.history * len(cell.suite.cameras)
+    assert slow.silence == pytest.approx(pictures * pretrained.cost.picture)
+    assert slow.silence > 300.0
+    assert state.silence == 0.0
 
 
 def test_long_codes_take_longer_to_learn_and_to_measure():

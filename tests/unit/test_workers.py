@@ -68,6 +68,20 @@ class Hanging(Job, kind="test_hanging"):
 
 
 @dataclass(frozen=True)
+class Slow(Job, kind="test_slow"):
+    """Looks at its pictures for longer than a simulator may be silent, and says so."""
+
+    simulates: ClassVar[bool] = True
+
+    @property
+    def silence(self) -> float:
+        return 10.0
+
+    def run(self, context: Context) -> None:
+        time.sleep(4)
+
+
+@dataclass(frozen=True)
 class Where(Job, kind="test_where"):
     """Writes down in which process it ran."""
 
@@ -134,6 +148,12 @@ def test_a_simulator_that_hangs_is_replaced_once(store: Store) -> None:
     assert finish([Hanging(forever=False)], store, patience=0.5).again == 1
     outcome = finish([Hanging(forever=True)], store, patience=0.5)
     assert "no sign of life for 0.5 s" in outcome.failed[Hanging(forever=True)]
+
+
+def test_a_job_that_looks_at_its_pictures_for_long_is_not_hanging(store: Store) -> None:
+    outcome = finish([Slow()], store, patience=0.5)
+    assert outcome.done == [Slow()]
+    assert outcome.again == 0
 
 
 def test_waiting_for_what_another_run_is_making_is_not_hanging(store: Store) -> None:

@@ -69,6 +69,12 @@ class Job(Spec, family="jobs"):
         among = _jobs_in([getattr(self, field.name) for field in dataclasses.fields(self)])
         return tuple({job.digest: job for job in (*among, *self.opens)}.values())
 
+    @property
+    def silence(self) -> float:
+        """Seconds for which it works without a word, estimated on one core of a laptop, where that is more than a
+        moment. A simulator that is silent for as long has not hung."""
+        return 0.0
+
     def cost(self) -> Cost:
         """What it is expected to take."""
         return Cost(seconds=5.0)

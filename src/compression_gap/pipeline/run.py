@@ -14,6 +14,7 @@ from compression_gap.pipeline.worker import Worker
 from compression_gap.store import Store
 
 PATIENCE = 300.0  # seconds without a word after which a simulator counts as hung
+SLACK = 5.0  # times the estimated silence of a job: machines and models differ from what estimates are about
 PRELOADED = [
     "compression_gap.pipeline.jobs",
     "torch._dynamo",
@@ -39,8 +40,9 @@ def run(
 ) -> Outcome:
     """Finishes every job and what it needs. A failed job does not stop the others.
 
-    A process that dies, or simulates and is silent for `patience` seconds, is replaced, and its job goes on from what
-    it had finished; a job in which two processes die with nothing finished in between has failed.
+    A process that dies, or simulates and is silent for `patience` seconds more than its job may be, is replaced, and
+    its job goes on from what it had finished; a job in which two processes die with nothing finished in between has
+    failed.
 
     Raises StoreError before anything runs if a folder in the store is damaged, and KeyboardInterrupt, after stopping
     the processes, on Ctrl-C; unfinished training goes on from its checkpoint next time.
@@ -126,7 +128,10 @@ class _Team:
             worker.stop()
 
     def _lost(self, worker: Worker, job: Job, dead: set[Worker]) -> bool:
-        return worker in dead or (job.simulates and worker.silent_for() > self._patience)
+        return worker in dead or (job.simulates and worker.silent_for() > self._longest_silence(job))
+
+    def _longest_silence(self, job: Job) -> float:
+        return self._patience + SLACK * job.silence
 
     def _end(self, worker: Worker, died: bool) -> tuple[Job, str | None, bool]:
         job = self.busy.pop(worker)
@@ -136,7 +141,7 @@ class _Team:
         worker.stop()
         if worker.finished:
             return job, worker.error, False
-        silence = f"the simulator gave no sign of life for {self._patience:g} s"
+        silence = f"the simulator gave no sign of life for {self._longest_silence(job):g} s"
         return job, worker.last_words if died else silence, True
 
 

@@ -53,11 +53,22 @@ class Evaluation(Job, kind="evaluation", version=1):
     def place(self) -> object:
         return self.suite, self.task
 
+    @property
+    def silence(self) -> float:
+        """While the encoder looks at what all episodes of a batch see before they plan."""
+        return min(self.rollouts.episodes, self.suite.batch) * self._pictures * self.agent.agent.encoder.cost.picture
+
+    @property
+    def _pictures(self) -> int:
+        """That an episode's plan is made from."""
+        agent = self.agent.agent
+        return agent.history * len(self.suite.cameras) if agent.encoder.sees else 0
+
     def cost(self) -> Cost:
         suite, agent = self.suite, self.agent.agent
         episodes = self.rollouts.episodes * len(tasks_of(suite, self.task))
         plans = suite.cost.steps / self.rollouts.execute
-        pictures = plans * agent.history * len(suite.cameras) if agent.encoder.sees else 0
+        pictures = plans * self._pictures
         seconds = suite.cost.rollout + pictures * agent.encoder.cost.picture
         return Cost(2 + episodes * seconds, memory_mb=agent.encoder.cost.memory_mb, gpus=1)
 
@@ -88,6 +99,10 @@ class Videos(Job, kind="videos", version=1):
     def needs(self) -> tuple[Job, ...]:
         """The agent alone."""
         return self.evaluation.needs
+
+    @property
+    def silence(self) -> float:
+        return self.evaluation.silence
 
     def cost(self) -> Cost:
         suite, judged = self.evaluation.suite, self.evaluation
