@@ -1,5 +1,7 @@
 """Pipelines whose upgrades can be made: what is known of them exactly, and what an upgrade leaves alone."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 import torch
@@ -22,11 +24,10 @@ from compression_gap.testing.upgrades import Gain, codes_of, gain, gains, judge,
 SMALL = Pipeline("small", "sines", 2, 3, 2, 0.3, 2, 6, 30, 0.4)
 
 
-def test_the_halves_share_no_value_of_a_factor_that_an_upgrade_changes():
-    halves = (DEVELOPMENT, HELD_OUT, CONFIRMATION, JOINT)
-    for one, other in ((0, 1), (0, 2), (1, 2)):
+def test_the_sets_share_no_value_of_a_factor_that_an_upgrade_changes():
+    for one, other in combinations((DEVELOPMENT, HELD_OUT, CONFIRMATION, JOINT), 2):
         for factor in ("waves", "chunk", "noise", "code", "demonstrations", "tolerance"):
-            assert not set(getattr(halves[one], factor)) & set(getattr(halves[other], factor)), factor
+            assert not set(getattr(one, factor)) & set(getattr(other, factor)), factor
 
 
 def test_a_draw_is_always_the_same_and_has_every_pipeline_once():
