@@ -11,7 +11,7 @@ SHAPE = ChunkShape(horizon=6, actions=3)
 SMALL = {
     "oat": {"tokens": 3, "levels": (5, 3), "width": 16, "head_width": 8, "encoder_layers": 1, "decoder_layers": 1},
     "fast": {"vocabulary": 256},
-    "hub": {"processor": str(Path(__file__).with_name("tiny_processor")), "trust_remote_code": True},
+    "hub": {"processor": str(Path(__file__).with_name("tiny_processor"))},
     "quest": {"levels": (5, 3), "width": 16, "head_width": 8, "encoder_layers": 1, "decoder_layers": 1},
     "rvq": {"codes": 8, "latent": 6, "width": 16},
     "diffusion": {"width": 16, "layers": 1, "heads": 2},

@@ -39,6 +39,10 @@ def arguments() -> argparse.ArgumentParser:
             "--device", choices=("cpu", "cuda"), default="cpu", help="where networks run (default: cpu)"
         )
 
+    def trusting(parser: argparse.ArgumentParser) -> None:
+        text = "let Python code run that comes with a hub's processor, with your rights; read it first (default: never)"
+        parser.add_argument("--trust-remote-code", action="store_true", help=text)
+
     def filming(parser: argparse.ArgumentParser) -> None:
         text = "film the first N episodes of every task and cell as mp4 (needs the extra `video`)"
         parser.add_argument("--videos", type=count, default=0, metavar="N", help=text)
@@ -72,6 +76,7 @@ def arguments() -> argparse.ArgumentParser:
     run.add_argument("--dry-run", action="store_true", help="only list the jobs, with estimated time, disk and memory")
 
     filming(run)
+    trusting(run)
 
     stored(command("status", "Show the store: its place, what is finished, unfinished and failed."))
 
@@ -87,6 +92,7 @@ def arguments() -> argparse.ArgumentParser:
     attempt.add_argument("--seed", type=int, metavar="N", help="training seed (default: the study's first)")
     stored(attempt)
     running(attempt)
+    trusting(attempt)
 
     text = "Make demonstrations with a suite's scripted experts; settings of the suite follow: --image_size 128"
     collect = command("collect", text)
@@ -130,6 +136,7 @@ def arguments() -> argparse.ArgumentParser:
     auditing.add_argument("--horizon", type=count, default=16, metavar="T", help="actions a chunk (default: 16)")
     auditing.add_argument("--stride", type=count, default=4, metavar="N", help="a chunk at every N steps (default: 4)")
     running(auditing)
+    trusting(auditing)
 
     reading = command("import", "Put people's demonstrations in LIBERO's HDF5 files into the store.")
     reading.add_argument("files", type=Path, nargs="+", metavar="FILE", help="<task>_demo.hdf5")
@@ -144,6 +151,7 @@ def arguments() -> argparse.ArgumentParser:
     tokenizers = command("tokenizers", text)
     measuring(tokenizers)
     workers(tokenizers)
+    trusting(tokenizers)
     tokenizers.add_argument("--horizon", type=count, default=16, metavar="T", help="actions a chunk (default: 16)")
     tokenizers.add_argument(
         "--stride", type=count, default=4, metavar="N", help="a chunk at every N steps (default: 4)"
@@ -161,6 +169,7 @@ def arguments() -> argparse.ArgumentParser:
     tolerance = command("tolerance", text)
     measuring(tolerance)
     workers(tolerance)
+    trusting(tolerance)
     text = "initial states a task of every replay, and demonstrations replayed open loop (default: 15)"
     tolerance.add_argument("--rollouts", type=count, default=15, metavar="N", help=text)
     text = "set of initial states of the replays (default: test)"
@@ -195,6 +204,7 @@ def arguments() -> argparse.ArgumentParser:
     evaluate.add_argument("--decoding", choices=("greedy", "sampled"), default="greedy", help="default: greedy")
     filming(evaluate)
     running(evaluate)
+    trusting(evaluate)
     return whole
 
 

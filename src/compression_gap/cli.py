@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compression_gap.arguments import MEASURED, arguments
+from compression_gap.consent import trust_remote_code
 from compression_gap.output import complain, said, shown
 from compression_gap.store import StoreError
 
@@ -45,6 +46,8 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
     """The command's answer."""
     from compression_gap import commands
 
+    if getattr(args, "trust_remote_code", False):
+        trust_remote_code()
     match args.command:
         case "run" if args.dry_run:
             return commands.forecast(args.study, args.store, args.workers, args.videos)

@@ -13,6 +13,7 @@ from multiprocessing.context import ForkServerContext
 
 import torch
 
+from compression_gap.consent import remote_code_is_trusted, trust_remote_code
 from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.making import making
 from compression_gap.store import Store
@@ -26,7 +27,7 @@ class Worker:
 
     def __init__(self, context: ForkServerContext, store: Store, device: str) -> None:
         self.messages, theirs = context.Pipe()
-        self.process = context.Process(target=serve, args=(store, device, theirs))
+        self.process = context.Process(target=serve, args=(store, device, remote_code_is_trusted(), theirs))
         self.process.start()
         theirs.close()
         self.error: str | None = None
@@ -74,8 +75,10 @@ class Worker:
         return f"the process died with exit code {code} (negative: killed by that signal)"
 
 
-def serve(store: Store, device: str, orders: Connection) -> None:
+def serve(store: Store, device: str, trusted: bool, orders: Connection) -> None:
     """Does one job after another until whoever gives them is gone."""
+    if trusted:
+        trust_remote_code()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     os.dup2(2, 1)  # what libraries print must not get between the result and who reads it
     with contextlib.suppress(EOFError):

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from compression_gap.consent import HOW, remote_code_is_trusted
 from compression_gap.folders import all_files, content_of, existing, is_folder
 from compression_gap.scaling import ActionScaling
 from compression_gap.shapes import ChunkShape
@@ -27,11 +28,13 @@ TAIL = 0.01
 
 
 @dataclass(frozen=True)
-class Hub(TokenizerSpec, kind="hub", version=2):
+class Hub(TokenizerSpec, kind="hub", version=3):
     """A processor that others have published: an object that is called with chunks [B, T, D] in [-1, 1], gives a list
     of ids for each, and has `decode(ids, time_horizon=..., action_dim=...)`.
 
-    Agents do not save it again unless it was fitted anew, so whoever loads an agent needs the processor too. A folder
+    Most come with Python code of their own, which runs only where a person has said that it may (`consent`): neither
+    this description nor a file that it is read from can. Agents do not save a processor again unless it was fitted
+    anew, so whoever loads an agent needs it too. A folder
     is known by its content, all of its files but hidden ones, because its code may read any of them: it may move, and
     other files in its place are another tokenizer. FAST's own vocabularies need none of its code: see `published` of
     the tokenizer "fast".
@@ -39,9 +42,8 @@ class Hub(TokenizerSpec, kind="hub", version=2):
 
     processor: str = "physical-intelligence/fast"
     """Name on the Hugging Face hub, or a local folder with processor_config.json."""
-    trust_remote_code: bool = False
-    """Whether Python code that comes with the processor may run: with your rights, on this machine, whatever it does.
-    Read it first. Most action processors cannot be loaded without."""
+    revision: str | None = None
+    """Branch, tag or commit on the hub; None: the newest. Only the hash of a commit stays the same files and code."""
     refit: bool = False
     """Whether the processor is fitted anew to the training chunks, with its own `fit`. Its files are then kept with the
     weights."""
@@ -80,10 +82,10 @@ class HubTokenizer(Tokenizer):
 
     def __init__(self, spec: Hub, shape: ChunkShape) -> None:
         super().__init__()
-        self.shape, self.refit, self.trusted = shape, spec.refit, spec.trust_remote_code
+        self.shape, self.refit = shape, spec.refit
         self.register_buffer("files", torch.zeros(0, dtype=torch.uint8))
         self.register_load_state_dict_pre_hook(take_processor)
-        self._processor = load(spec.processor, spec.trust_remote_code)
+        self._processor = load(spec.processor, spec.revision)
         self.vocab_size = int(self._processor.vocab_size)
         self.max_tokens = 2 * shape.horizon * shape.actions
         self.scaling = ActionScaling(shape.actions)
@@ -112,7 +114,7 @@ class HubTokenizer(Tokenizer):
     def keep(self, files: UInt8[Tensor, " bytes"]) -> None:
         """Uses the processor of `packed` files from now on."""
         self.files = files.clone()
-        self._processor = unpacked(files, self.trusted)
+        self._processor = unpacked(files)
 
     @torch.no_grad()
     def encode(self, chunk: Float[Tensor, "B T D"]) -> Tokens:
@@ -176,7 +178,7 @@ def packed(folder: Path) -> UInt8[Tensor, " bytes"]:
     return torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8).clone()
 
 
-def unpacked(files: UInt8[Tensor, " bytes"], trusted: bool) -> Any:
+def unpacked(files: UInt8[Tensor, " bytes"]) -> Any:
     """The processor that `packed` files hold."""
     with tempfile.TemporaryDirectory(prefix="processor_") as folder:
         for name, content in json.loads(bytes(files.tolist())).items():
@@ -184,11 +186,15 @@ def unpacked(files: UInt8[Tensor, " bytes"], trusted: bool) -> Any:
             assert path.is_relative_to(Path(folder).resolve()), f"a processor's file lies outside its folder: {name}"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(bytes.fromhex(content))
-        return load(folder, trusted)
+        return load(folder)
 
 
-def load(processor: str, trusted: bool) -> Any:
-    """The processor of a folder or of the hub's offline cache."""
+def load(processor: str, revision: str | None = None) -> Any:
+    """The processor of a folder, of the hub's offline cache or of the hub.
+
+    Raises ImportError, FileNotFoundError and ValueError as `Hub.build` does.
+    """
+    trusted = remote_code_is_trusted()
     try:
         import transformers
     except ModuleNotFoundError as error:
@@ -196,7 +202,9 @@ def load(processor: str, trusted: bool) -> Any:
             f"tokenizers/hub needs {error.name!r}, which is not installed: pip install 'compression-gap[vision]'"
         ) from error
     try:
-        found = transformers.AutoProcessor.from_pretrained(processor, trust_remote_code=trusted)
+        found = transformers.AutoProcessor.from_pretrained(
+            processor, trust_remote_code=trusted, **({} if revision is None else {"revision": revision})
+        )
     except OSError as error:
         raise FileNotFoundError(
             f"Hub.processor: {processor!r} is no folder with processor_config.json, is not in the hub's cache, and "
@@ -207,8 +215,8 @@ def load(processor: str, trusted: bool) -> Any:
         if trusted or "trust_remote_code" not in str(error):
             raise
         raise ValueError(
-            f"Hub.trust_remote_code: {processor!r} comes with Python code of its own, which runs with your rights. "
-            "Read it, and set trust_remote_code=True if you trust it"
+            f"Hub.processor: {processor!r} comes with Python code of its own, which would run with your rights. Read "
+            f"it, and say so if you trust it: {HOW}"
         ) from error
     lacking = [name for name in ("__call__", "decode", "vocab_size") if not hasattr(found, name)]
     if lacking:
