@@ -22,9 +22,10 @@ could change is unresolved.
 **Scores**, in points and in distortion: the share of right labels among resolved pipelines where the verdict commits
 (asked: 90 %), the share of resolved pipelines in which it commits (60 %), the share of true gains, unresolved ones
 included, in the 90 % intervals (80 to 97 %), and the mean absolute error of predicted gains over that of predicting no
-change (at most 0.5). The paper's reading is scored beside it: nominal bits below I(Z; A) is codebook-bound, else
-encoder-bound. So is the choice of the better of these two upgrades, where one gains more than 5 points and the
-interval of their difference excludes 0.
+change (at most 0.5). All of it once more as an audit of 2 or 10 minutes does it: with one seed of the heads, and none
+retrained through the larger code, whose gain follows from reconstruction errors alone. The paper's reading is scored
+beside it: nominal bits below I(Z; A) is codebook-bound, else encoder-bound. So is the choice of the better of these two
+upgrades, where one gains more than 5 points and the interval of their difference excludes 0.
 
 **Ladders** of four seeds on 300 initial states are scored on the same truths, alone and joined with the predicted gains
 (`verdict/joint.py`). As a ladder alone names the largest of several losses, one of several upgrades that help is right

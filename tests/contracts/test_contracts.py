@@ -10,6 +10,8 @@ from compression_gap.policies.base import PolicySpec
 from compression_gap.suites.base import SuiteSpec
 from compression_gap.testing import check_encoder, check_policy, check_suite, check_tokenizer
 from compression_gap.tokenizers.base import TokenizerSpec
+from compression_gap.tokenizers.binning import Binning
+from compression_gap.tokenizers.oat import Oat
 from small_parts import SHAPE, small
 
 SIMULATORS = {"libero"}  # tested where their simulators are installed, in tests/simulators
@@ -19,6 +21,19 @@ SIMULATORS = {"libero"}  # tested where their simulators are installed, in tests
 def test_tokenizer(kind: str):
     spec = small("tokenizers", kind)
     assert isinstance(spec, TokenizerSpec)
+    check_tokenizer(spec, SHAPE)
+
+
+VARIANTS = [
+    Binning(bins=16, placement="quantile"),
+    Binning(bins=16, range="percentile"),
+    Oat.small().replace(tokens=3, levels=(4, 3), width=32, head_width=16, prefixes="all", dither=0.5),
+    small("tokenizers", "hub").replace(refit=True),
+]
+
+
+@pytest.mark.parametrize("spec", VARIANTS, ids=["quantile", "percentile", "small", "refit"])
+def test_tokenizer_with_other_settings(spec: TokenizerSpec):
     check_tokenizer(spec, SHAPE)
 
 

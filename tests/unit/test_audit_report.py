@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from compression_gap.commands.audit import if_learned
 from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Kind, Quantity
 from compression_gap.report.audit import render
 from compression_gap.report.audit_content import NO_CODE, ArmRow, AuditContent, CodeRow, HeadRow, Upgrade, VerdictRow
@@ -227,3 +228,17 @@ def test_a_pipe_is_as_wide_as_its_bits_up_to_the_drawing(value: float, cut: bool
     assert ('class="cut"' in drawn) == cut
     assert heights(drawn)[0] == pytest.approx(min(92.0, 0.92 * value), abs=0.06)
     assert "not measured" in drawn
+
+
+def test_what_a_head_tells_of_a_code_that_it_has_not_learned_is_no_number():
+    head, code = replace(HEAD, error=share(0.9), told=bits(6), left=bits(170)), share(0.01)
+    free = replace(HEAD, error=share(0.1), told=None)
+    found = if_learned(head, [free], code)
+    assert found.told is not None
+    assert found.saturation is not None
+    assert (found.told.value, found.saturation.value) == (None, None)
+    assert briefly(found.told) == "not learned"
+    assert "the head errs 8.2 times what the same features without the code" in found.told.note
+    assert found.left == head.left
+    assert if_learned(head, [free], replace(code, value=0.5)) == head
+    assert if_learned(head, [], code) == head

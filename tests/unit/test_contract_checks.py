@@ -55,6 +55,18 @@ def test_a_tokenizer_whose_prefixes_see_what_follows(monkeypatch: pytest.MonkeyP
         check_tokenizer(OAT, SHAPE)
 
 
+def test_a_tokenizer_whose_further_tokens_do_harm(monkeypatch: pytest.MonkeyPatch):
+    def wrap(to_actions):
+        def drifting(self, points, length):
+            return to_actions(self, points, length) + (0 if self.training else length[:, None, None])
+
+        return drifting
+
+    breaks(monkeypatch, OatTokenizer, "to_actions", wrap)
+    with pytest.raises(AssertionError, match=r"the error falls along prefix_lengths \[1, 2, 3\], got"):
+        check_tokenizer(OAT, SHAPE)
+
+
 def test_a_tokenizer_that_forgets_its_scale(monkeypatch: pytest.MonkeyPatch):
     def wrap(fit):
         def forgetful(self, chunks):

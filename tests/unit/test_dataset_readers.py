@@ -128,6 +128,9 @@ def test_demonstrations_shorter_than_a_chunk_move_no_other_into_another_part(tmp
     assert len(np.unique(windows.demonstration)) == len(np.unique(windows.rank)) == 56
     np.testing.assert_array_equal(Split(torch.from_numpy(windows.rank)).part.numpy(), windows.part)
     assert len(np.unique(windows.demonstration[windows.part == TEST])) == 8
+    assert windows.notes == ("4 demonstrations of 60 shorter than 16 steps, a chunk: nothing is measured there",)
+    whole = read_arrays(write_arrays(tmp_path / "whole.npz", arrays(60)), tmp_path).windows(Chunking(16, 4))
+    assert whole.notes == ()
 
 
 def test_a_candidate_is_the_own_encoder_where_both_have_not_looked(tmp_path: Path):
@@ -174,6 +177,8 @@ def with_gap(fields: dict[str, Any]) -> np.ndarray:
         (broken(features=lambda f: f["features"] / 0), "features[0, 0]: expected a number, got"),
         (broken(task=lambda f: f["task"][1:]), "task: expected [300], one a step, or [10], one a demonstration"),
         (broken(gripper=lambda f: np.array([7])), "gripper: expected columns 0 to 6, got 7"),
+        (broken(names=lambda f: f["names"][[0, 1, 2, 3, 4, 1, 6]]), "names: expected 7 different names, got 'y'"),
+        (broken(names=lambda f: np.array(["x", "y", "z", "", "a", "b", "c"])), "expected 7 different names, got ''"),
         (broken(names=lambda f: None), "scale: it has no meaning without names"),
         (
             broken(proprioception=lambda f: np.full((300, 1), 1e300)),
@@ -389,6 +394,15 @@ def test_too_little_to_measure_is_said_before_anything_runs(fields: dict[str, An
     found = read_arrays(write_arrays(tmp_path / "own.npz", fields), tmp_path)
     with pytest.raises(ValueError, match=message):
         found.check()
+
+
+def test_actions_that_only_switch_are_an_arms_where_somebody_says_so(tmp_path: Path):
+    """A robot that is driven by keys."""
+    fields = {"action": motion(10)[0][:, 6:], "episode": np.repeat(np.arange(10), 30)}
+    keys = read_arrays(write_arrays(tmp_path / "a.npz", {**fields, "gripper": np.zeros(0, dtype=int)}), tmp_path)
+    assert (keys.gripper, keys.arm) == ((), (0,))
+    with pytest.raises(ValueError, match="save `gripper` with no columns, if these are the arm's"):
+        read_arrays(write_arrays(tmp_path / "b.npz", fields), tmp_path).check()
 
 
 def test_a_horizon_longer_than_every_demonstration_is_refused(tmp_path: Path):

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from compression_gap.measures.collisions import certified_entropy, collision_entropy, largest_rate
-from compression_gap.measures.entropy import entropy_bracket, marginals, sum_of_marginals, utilisation
+from compression_gap.measures.entropy import (
+    entropy_bracket,
+    held_out_marginals,
+    positions,
+    sum_of_marginals,
+    utilisation,
+)
 from compression_gap.measures.quantity import Quantity
 from compression_gap.testing.token_source import TokenSource
 
@@ -25,17 +31,15 @@ def test_the_sum_of_marginals_is_right_to_a_tenth_of_a_bit():
 def test_every_number_about_positions_says_what_it_is():
     source = TokenSource.random(1, levels=(4, 3, 3), length=3)
     ids = source.draw(600, seed=2)
-    found = marginals(ids, np.repeat(np.arange(60), 10), source.vocab_size)
+    found = positions(ids, np.repeat(np.arange(60), 10), source.vocab_size)
     truth = [-(p * np.log2(p)).sum() for p in source.classes() @ source.given_class()]
-    assert found.total.kind == "upper bound"
-    assert found.total.value == pytest.approx(sum_of_marginals(ids), abs=1e-12)
-    assert found.total.low < sum(truth) < found.total.high
-    for position, entropy in zip(found.positions, truth, strict=True):
+    assert sum(one.miller_madow.value for one in found) == pytest.approx(sum_of_marginals(ids), abs=1e-12)
+    for position, entropy in zip(found, truth, strict=True):
         assert position.plug_in.value < position.miller_madow.value
         assert position.miller_madow.low < entropy < position.miller_madow.high
         assert position.perplexity.value == pytest.approx(2**position.miller_madow.value)
         assert (position.plug_in.kind, position.miller_madow.kind) == ("lower bound", "estimate")
-    shares = [position.used.value for position in found.positions]
+    shares = [position.used.value for position in found]
     assert np.mean(shares) == pytest.approx(utilisation(ids, source.vocab_size))
 
 
@@ -43,7 +47,7 @@ def test_dead_ids_are_what_is_missing_beyond_what_good_and_turing_expect():
     rng = np.random.default_rng(0)
     alive = 300  # of 1000
     ids = rng.integers(alive, size=(400, 1))
-    (position,) = marginals(ids, one_chunk_each(ids), 1000).positions
+    (position,) = positions(ids, one_chunk_each(ids), 1000)
     missing = 1 - len(np.unique(ids)) / alive
     assert position.unseen.value == pytest.approx(missing, abs=0.05)
     assert position.used.value < 0.25
@@ -52,21 +56,48 @@ def test_dead_ids_are_what_is_missing_beyond_what_good_and_turing_expect():
 
 def test_the_end_of_a_code_counts_for_its_entropy_but_not_as_use_of_the_vocabulary():
     ids = np.array([[0, 3], [1, 3], [2, -1], [2, -1]] * 50)
-    first, second = marginals(ids, one_chunk_each(ids), 3).positions
+    first, second = positions(ids, one_chunk_each(ids), 3)
     assert first.used.value == 1.0
     assert second.used.value == 0.0
     assert second.plug_in.value == pytest.approx(1.0)
 
 
 def test_constant_tokens_have_no_entropy_and_one_demonstration_no_interval():
-    found = marginals(np.zeros((30, 2), dtype=int), np.zeros(30, dtype=int), 5)
-    assert (found.total.value, found.total.low) == (0.0, None)
-    assert "1 demonstration, at least 8 are needed" in found.total.note
-    single = marginals(np.array([[3]]), np.array([0]), 5)
-    assert single.total.value == 0.0
-    assert single.positions[0].unseen.value == 1.0
+    constant = np.zeros((30, 2), dtype=int)
+    found, _ = positions(constant, np.zeros(30, dtype=int), 5)
+    assert (found.plug_in.value, found.plug_in.low) == (0.0, None)
+    assert "1 demonstration, at least 8 are needed" in found.plug_in.note
+    assert held_out_marginals(constant, constant, one_chunk_each(constant), 5).value == pytest.approx(0, abs=1e-3)
+    (single,) = positions(np.array([[3]]), np.array([0]), 5)
+    assert (single.miller_madow.value, single.unseen.value) == (0.0, 1.0)
     with pytest.raises(ValueError, match=r"expected at least one code .* shape \(0, 2\)"):
-        marginals(np.zeros((0, 2), dtype=int), np.zeros(0, dtype=int), 5)
+        positions(np.zeros((0, 2), dtype=int), np.zeros(0, dtype=int), 5)
+    with pytest.raises(ValueError, match=r"expected codes to learn from and to write, got shapes \(0, 2\)"):
+        held_out_marginals(np.zeros((0, 2), dtype=int), constant, one_chunk_each(constant), 5)
+
+
+@pytest.mark.parametrize("chunks", [20, 45, 200, 1000])
+def test_the_bound_by_marginals_holds_for_any_number_of_chunks(chunks: int):
+    """32 independent places of 1024 equally frequent ids hold 320 bits, and the same chunks' own shares hold fewer."""
+    rng = np.random.default_rng(chunks)
+    learnt, held = rng.integers(1024, size=(chunks, 32)), rng.integers(1024, size=(chunks // 4, 32))
+    assert sum_of_marginals(learnt) < 315
+    found = held_out_marginals(learnt, held, one_chunk_each(held), 1024)
+    assert found.kind == "upper bound"
+    assert 320 < found.value < 330
+
+
+def test_the_bound_by_marginals_is_the_sum_of_entropies_where_there_is_enough():
+    source = TokenSource.random(0)
+    learnt, held = source.draw(40_000, seed=1), source.draw(10_000, seed=2)
+    found = held_out_marginals(learnt, held, one_chunk_each(held), source.vocab_size)
+    assert source.marginal_bits - 0.1 < found.value < source.marginal_bits + 1.5
+    assert found.low < found.value < found.high
+
+
+def test_an_id_that_was_never_seen_costs_finitely_many_bits():
+    learnt, held = np.zeros((50, 1), dtype=int), np.array([[4], [7], [-1]])
+    assert 5 < held_out_marginals(learnt, held, one_chunk_each(held), 8).value < 20
 
 
 def test_without_equal_pairs_what_is_certified_follows_from_their_number_alone():
@@ -84,7 +115,7 @@ def test_many_chunks_of_one_demonstration_certify_no_more_than_one_of_them():
 
 
 @pytest.mark.parametrize(
-    ("code_length", "nominal", "upper"), [(62.5, 79.7, 62.5), (75.0, 79.7, 68.0), (75.0, 65.0, 65.0)]
+    ("code_length", "nominal", "upper"), [(62.5, 79.7, 62.5), (75.0, 79.7, 69.2), (75.0, 65.0, 65.0)]
 )
 def test_the_entropy_lies_between_what_is_certified_and_the_least_upper_bound(
     code_length: float, nominal: float, upper: float
@@ -92,7 +123,9 @@ def test_the_entropy_lies_between_what_is_certified_and_the_least_upper_bound(
     source = TokenSource.random(0)
     ids = source.draw(5_000, seed=2)
     measured = Quantity(code_length, "upper bound", "bits a chunk", "other demonstrations")
-    found = entropy_bracket(ids, one_chunk_each(ids), measured, nominal)
+    held = source.draw(1_000, seed=3)
+    alone = held_out_marginals(ids, held, one_chunk_each(held), source.vocab_size)
+    found = entropy_bracket(ids, one_chunk_each(ids), [measured, alone], nominal)
     assert found.lower.value < source.bits < found.upper.value
     assert found.upper.value == pytest.approx(upper, abs=0.3)
     assert found.lower.value == pytest.approx(20.08, abs=0.01)

@@ -37,7 +37,7 @@ def fitted(processor: str = TINY, refit: bool = False) -> HubTokenizer:
 NEEDS_LEAVE = r"comes with Python code of its own, which would run with your rights.*--trust-remote-code"
 
 
-@pytest.fixture()
+@pytest.fixture
 def stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A processor whose code leaves a mark where it runs, which nobody has allowed any more."""
     shutil.copytree(TINY, tmp_path / "stranger")

@@ -148,13 +148,23 @@ def test_tokens_may_hold_several_actions():
     assert tokenizer.queries.shape == (4, 16)
 
 
+def test_a_last_token_that_is_not_full_is_filled_with_the_last_action():
+    tokenizer = built(SMALL.replace(patch=3))
+    chunks = smooth_chunks(5, tokenizer.shape)
+    assert (tokenizer.shape.horizon, tokenizer.patches) == (8, 3)
+    assert tokenizer.decode(tokenizer.encode(chunks)).chunk.shape == chunks.shape
+    seen = []
+    tokenizer.read_action.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    tokenizer.encode(chunks)
+    last = tokenizer.scaling(chunks)[:, -1]
+    assert torch.equal(seen[0].unflatten(2, (3, -1))[:, 2, 1:], torch.stack([last, last], dim=1))
+
+
 def test_settings_that_cannot_work_are_refused():
     with pytest.raises(ValueError, match=r"Oat\.tokens"):
         Oat(tokens=0)
     with pytest.raises(ValueError, match=r"Oat\.patch: expected at least 1, got 0"):
         Oat(patch=0)
-    with pytest.raises(ValueError, match=r"Oat\.patch: expected a divisor of the horizon 8, got 3"):
-        Oat(patch=3).build(ChunkShape(8, 3))
     with pytest.raises(ValueError, match="multiple of head_width 64, got 100"):
         Oat(width=100)
     with pytest.raises(ValueError, match="at least 2 levels"):

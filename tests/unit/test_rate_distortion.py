@@ -12,6 +12,7 @@ from compression_gap.measures.rate_distortion import (
     excess,
     gaussian_distortion,
     gaussian_rate,
+    held_out_spectrum,
     shannon_rate,
     spectrum,
 )
@@ -131,3 +132,33 @@ def test_excess_of_a_scalar_quantizer_is_the_quarter_bit():
     found = excess(diagonal(1.0), bits, step**2 / 12)
     assert found.bits == pytest.approx(0.5 * math.log2(2 * math.pi * math.e / 12), abs=2e-3)
     assert found.decibels == pytest.approx(1.53, abs=0.01)
+
+
+@pytest.mark.parametrize("chunks", [20, 45, 100, 400])
+def test_the_bound_holds_for_any_number_of_vectors_to_learn_from(chunks: int):
+    """112 correlated values: the covariance of few vectors promises far too few bits, held-out variances do not."""
+    rng = np.random.default_rng(chunks)
+    mixing = rng.standard_normal((112, 112)) * np.linspace(1.0, 0.05, 112)
+    learnt, held = (rng.standard_normal((count, 112)) @ mixing.T + 3 for count in (chunks, 500))
+    truth = spectrum(mixing @ mixing.T)
+    error = np.array([0.01 * truth.total])
+    bits = float(gaussian_rate(truth, error).values[0])
+    promised = float(gaussian_rate(spectrum(np.cov(learnt, rowvar=False)), error).values[0])
+    found = float(gaussian_rate(held_out_spectrum(learnt, held), error).values[0])
+    assert promised < 0.97 * bits
+    assert bits - 112 / (2 * 500 * math.log(2)) - 3 < found
+
+
+def test_with_many_vectors_the_bound_is_the_gaussians():
+    rng = np.random.default_rng(0)
+    variances = np.array([4.0, 1.0, 0.25])
+    learnt, held = (rng.standard_normal((20_000, 3)) * np.sqrt(variances) for _ in range(2))
+    found = held_out_spectrum(learnt, held)
+    np.testing.assert_allclose(found.variances, variances, rtol=0.05)
+    still = held_out_spectrum(np.c_[learnt, np.ones(20_000)], np.c_[held, np.ones(20_000)])
+    assert (still.constant, still.singular) == ((3,), 1)
+    assert held_out_spectrum(np.ones((9, 2)), np.ones((5, 2))).variances.size == 0
+    with pytest.raises(ValueError, match="vectors to learn from and to measure, got 3 and 0"):
+        held_out_spectrum(learnt[:3], held[:0])
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        held_out_spectrum(learnt, held * np.nan)

@@ -56,6 +56,16 @@ def test_copies_of_a_chunk_do_not_narrow_an_interval():
     assert few.high - few.low == pytest.approx(2 * 1.96 * each.std() / np.sqrt(50), rel=0.15)
 
 
+def test_few_demonstrations_are_covered_as_often_as_many():
+    rng = np.random.default_rng(2)
+    held = 0
+    for _ in range(400):
+        chunks = np.repeat(rng.standard_normal(8), 5) + 0.3 * rng.standard_normal(40)
+        found = cluster_mean(chunks[None], np.repeat(np.arange(8), 5))
+        held += found.low <= 0 <= found.high
+    assert 0.92 < held / 400 < 0.98
+
+
 def test_the_interval_covers_probe_seeds_too():
     values = np.random.default_rng(0).standard_normal((3, 200)) * 0.01 + np.array([[0.0], [1.0], [2.0]])
     found = cluster_mean(values, np.arange(200))

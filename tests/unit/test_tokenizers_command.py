@@ -214,7 +214,7 @@ def test_constant_actions_have_no_bound_and_still_a_row(patched: None, tmp_path:
     (row,) = measured.data["tokenizers"]
     assert row["excess"] is None
     assert row["gaussian"]["note"] == "no arm action varies"
-    assert row["marginal_bits"]["value"] == 0
+    assert row["marginal_bits"]["value"] == pytest.approx(0, abs=0.01)
     measured.show(Console(file=io.StringIO(), width=120))
 
 
@@ -242,7 +242,6 @@ def test_what_depends_on_the_state_is_easier_to_predict_from_it(
         (["--tokenizer", "oat:tokkens=4"], "Oat has no field 'tokkens'; did you mean 'tokens'?"),
         (["--tokenizer", "oat:tokens"], "oat:tokens: expected oat:field=value,field=value, got 'tokens'"),
         (["--tokenizer", "oat:tokens=many"], "tokens: expected int, got 'many'"),
-        (["--tokenizer", "oat", "--horizon", "7"], "Oat.patch: expected a divisor of the horizon 7, got 2"),
         (
             ["--episodes", "9"],
             "got 9 demonstrations of each task: every tenth is held out and measured on",

@@ -145,8 +145,12 @@ def test_every_shape_has_a_curve_at_every_tolerance(measured: Answer):
     assert found["mm"]["threshold"] == 95
     assert white["points"][0]["distortion"] == 0
     assert white["points"][0]["measured"] == 100
+    bits = found["bits"]
+    assert 0 < bits["low"] <= bits["value"] <= bits["high"]
+    assert bits["kind"] == "upper bound"
     fine = curves["errors of binning:bins=64"]["tolerances"][0]["mm"]
     assert (fine["value"], fine["where"]) == (None, "beyond")
+    assert curves["errors of binning:bins=64"]["tolerances"][0]["bits"] is None
     assert fine["note"] == "success has not lost 5 points at the largest distortion"
 
 
@@ -269,7 +273,7 @@ def test_chunks_that_a_code_cannot_read_are_told(measured: Answer):
 def test_an_expert_that_always_fails_has_no_tolerance(measured: Answer):
     spec = replace(Tabletop(image_size=16), tolerance_mm=0.0)
     rows = pl.DataFrame({"success": [False] * 9, "error_mm": [1.0] * 9, "task": [0] * 9})
-    found = ROWS._curve("white noise", rows, [rows], [{"mm": 1.0, "squared_error": 1.0}], spec)
+    found = ROWS._curve("white noise", rows, [rows], [{"mm": 1.0, "squared_error": 1.0}], spec, None)
     assert "the reference succeeds in 0.0 %, so it cannot lose 5 points" in found["note"]
     assert found["points"] == []
 
@@ -283,7 +287,6 @@ def test_an_expert_that_always_fails_has_no_tolerance(measured: Answer):
         ),
         (["tabletop", "--tokenizer", "oatt"], "tokenizers has no kind 'oatt'; did you mean 'oat'?"),
         (["tabletop", "--tokenizer", "./nowhere"], "nowhere holds no result of cgap"),
-        (["tabletop", "--horizon", "7"], "Oat.patch: expected a divisor of the horizon 7, got 2"),
         (["tabletop", "--execute", "17"], "--execute 17: a chunk has only 16 actions"),
         (["tabletop", "--protocol", "tests"], "no protocol 'tests'; did you mean 'test'?"),
         (["tabletop", "--tasks", "7"], "tabletop's tasks are 0 to 2"),

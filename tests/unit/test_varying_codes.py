@@ -10,7 +10,7 @@ import torch
 
 from compression_gap.agent import AgentSpec
 from compression_gap.encoders.state import State
-from compression_gap.measures.entropy import marginals, sum_of_marginals, utilisation
+from compression_gap.measures.entropy import positions, sum_of_marginals, utilisation
 from compression_gap.measures.token_bits import TokenModel
 from compression_gap.pipeline.jobs.tokenizer_quality import reached
 from compression_gap.policies.autoregressive import PADDING, RESAMPLES, Autoregressive, AutoregressivePolicy
@@ -207,7 +207,7 @@ def test_one_long_code_does_not_speak_for_the_others():
     length = torch.tensor([120] + [20] * 1999)
     reach = reached(Tokens(torch.from_numpy(ids), length), 120)
     assert reach.tolist() == [2000] * 20 + [1] * 100
-    places = marginals(ids, np.zeros(2000, dtype=np.int64), 64).positions
+    places = positions(ids, np.zeros(2000, dtype=np.int64), 64)
     assert np.average([place.perplexity.value for place in places], weights=reach) > 63
     assert np.average([place.dead.value for place in places], weights=reach) < 1
     assert utilisation(ids, 64) > 0.99

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from compression_gap.report.audit import render
 from compression_gap.report.audit_content import ArmRow, AuditContent, CodeRow, HeadRow, quantity
 from compression_gap.report.audit_terminal import summary
 from compression_gap.store import Store, write_text
+from compression_gap.verdict.offline import not_learned
 
 LETTERS = 6  # of a dataset's digest, by which pages of datasets of one name are told apart
 CURVE_BITS = np.geomspace(0.3, 5000, 300)
@@ -98,7 +99,8 @@ def content_of(plan: AuditPlan, asked: Asked, audited: Audited, store: Store, ou
     held = quantity(told["held"])
     assert held is not None, "the ledger always has it"
     points = _denoised(plan, store)
-    codes = tuple(_code(one, store, outcome, spectrum, points) for one in plan.tokenizers)
+    continuous = _heads(plan.continuous, store)
+    codes = tuple(_code(one, continuous, store, outcome, spectrum, points) for one in plan.tokenizers)
     arms = tuple(_arm(arm, told["arms"][arm], plan, store) for arm in TOLD if arm in told["arms"])
     verdicts = verdicts_of(plan, codes, audited, store)
     of_codes = {job.digest for one in plan.tokenizers for job in with_needs(one.jobs)}  # these are told beside the code
@@ -127,7 +129,7 @@ def content_of(plan: AuditPlan, asked: Asked, audited: Audited, store: Store, ou
         gripper=quantity(_gripper(plan, store).get("held")),
         arms=arms,
         codes=codes,
-        continuous=_heads(plan.continuous, store),
+        continuous=continuous,
         verdicts=verdicts,
         failures=tuple(f"{job.title}: {why}" for job, why in outcome.failed.items() if job.digest not in of_codes),
         curve=tuple(zip(CURVE_BITS.tolist(), curve.tolist(), strict=True)),
@@ -172,7 +174,12 @@ def _denoised(plan: AuditPlan, store: Store) -> list[tuple[float, float]]:
 
 
 def _code(
-    plan: TokenizerPlan, store: Store, outcome: Outcome, spectrum: Spectrum, points: list[tuple[float, float]]
+    plan: TokenizerPlan,
+    continuous: Sequence[HeadRow],
+    store: Store,
+    outcome: Outcome,
+    spectrum: Spectrum,
+    points: list[tuple[float, float]],
 ) -> CodeRow:
     """What was measured of a tokenizer, or why it was not."""
     spec = config.to_json(plan.spec)
@@ -188,7 +195,7 @@ def _code(
     needed = excess = None
     if squared and code is not None and code.value is not None:
         reached = [rate for rate, error in points if error <= squared]
-        bits = min([float(gaussian_rate(spectrum, np.array([squared])).values[0]), *reached])
+        bits = min([float(gaussian_rate(spectrum, np.array([squared])).values[0]), *reached, code.value])
         needed = Quantity(bits, "upper bound", BITS, DEMONSTRATIONS)
         excess = Quantity(code.value - bits, "estimate", BITS, DEMONSTRATIONS)
     return CodeRow(
@@ -206,8 +213,23 @@ def _code(
         excess=excess,
         prefixes=tuple(told.get("prefixes", ())),
         lost=told["unwritten"] + told["unreadable"],
-        heads=tuple(head for head in heads if head.arm != "nothing"),
+        heads=tuple(
+            if_learned(head, continuous, quantity(told.get("error"))) for head in heads if head.arm != "nothing"
+        ),
     )
+
+
+def if_learned(head: HeadRow, continuous: Sequence[HeadRow], read_back: Quantity | None) -> HeadRow:
+    """The head, without what it tells about a code that it has not learned to predict: of that only its own length of
+    the code is a bound."""
+    free = next((one.error.value for one in continuous if one.arm == head.arm), None)
+    if head.told is None or free is None or read_back is None or read_back.value is None or head.error.value is None:
+        return head
+    why = not_learned(head.error.value, free, read_back.value)
+    if why is None:
+        return head
+    nothing = Quantity(None, "estimate", BITS, DEMONSTRATIONS, note=f"not learned: {why}")
+    return replace(head, told=nothing, saturation=replace(nothing, unit="share"))
 
 
 def _heads(jobs: dict[Arm, AuditHead], store: Store) -> tuple[HeadRow, ...]:

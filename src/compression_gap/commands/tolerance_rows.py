@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from compression_gap.measures.noise import ChunkScale
+from compression_gap.measures.rate_distortion import Spectrum, gaussian_rate, held_out_spectrum
 from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.jobs import (
     EPISODES,
@@ -85,6 +87,7 @@ def told(plan: Plan, store: Store, spec: SuiteSpec) -> dict[str, Any]:
     """
     seen = _Seen(store)
     expert, plain = seen.rows(plan.expert), seen.rows(plan.plain)
+    source = seen.spectrum(plan.noises)
     who = "expert" if plan.expert else "as recorded"
     rows: list[dict[str, Any]] = [{"group": who, "name": who, "closed_loop": _rate(expert), "open_loop": _rate(plain)}]
     curves: list[dict[str, Any]] = []
@@ -101,14 +104,14 @@ def told(plan: Plan, store: Store, spec: SuiteSpec) -> dict[str, Any]:
         for name, found, arm in zip(names, moved, arms, strict=True):
             only = {**found, "gripper": 0.0} if found else {}
             rows.append({"group": errors, "name": name, **only, **_beside(expert, arm, "closed_loop")})
-        curves.append(_curve(errors, expert, arms, moved, spec))
+        curves.append(_curve(errors, expert, arms, moved, spec, source))
     for noise in plan.noises:
         moved = seen.summary(noise.distortion, "levels", len(SHARES))
         noisy = [seen.rows(jobs) for jobs in noise.replays]
         for share, found, replayed in zip(SHARES, moved, noisy, strict=True):
             name = f"{100 * share:g} % of variance"
             rows.append({"group": noise.name, "name": name, **found, **_beside(expert, replayed, "closed_loop")})
-        curves.append(_curve(noise.name, expert, noisy, moved, spec))
+        curves.append(_curve(noise.name, expert, noisy, moved, spec, source))
     states = [] if expert is None else expert["initial_state"].to_list()
     return {"lost": LOST, "rows": rows, "curves": curves, "initial_states": states}
 
@@ -118,6 +121,14 @@ class _Seen:
 
     def __init__(self, store: Store) -> None:
         self.store = store
+
+    def spectrum(self, noises: Sequence[Noise]) -> Spectrum | None:
+        """Of scaled chunks, as tolerances are told in; None where nobody replays with noise."""
+        if not noises or not self.store.has(noises[0].job):
+            return None
+        *chunks, legend = noises[0].job.chunks(self.store)
+        scale = ChunkScale.of(chunks[0], legend)
+        return held_out_spectrum(*(scale.scaled(some.astype(np.float64), legend) for some in chunks))
 
     def rows(self, jobs: Sequence[Job]) -> pl.DataFrame | None:
         """Episodes of all tasks, in one order everywhere; None also where nobody can be asked."""
@@ -170,14 +181,17 @@ def _curve(
     levels: Sequence[pl.DataFrame | None],
     moved: Sequence[dict[str, Any]],
     spec: SuiteSpec,
+    source: Spectrum | None,
 ) -> dict[str, Any]:
-    """The fit at the suite's own notion of success, and the tolerance at that and at each of its tolerances."""
+    """The fit at the suite's own notion of success, and the tolerance at that and at each of its tolerances, with the
+    bits that the best code of that error needs."""
     curve: dict[str, Any] = {"name": name, "points": [], "tolerances": [], "note": ""}
     known = [(rows, found) for rows, found in zip(levels, moved, strict=True) if rows is not None and found]
     if expert is None or not known:
         return curve | {"note": "not everything that it needs could be replayed"}
     for within in (None, *spec.tolerances_mm):
         row: dict[str, Any] = {"tolerance_mm": within, "expert": 100 * float(success(expert, within).mean())}
+        row["bits"] = None
         for axis in AXES:
             row[axis] = None
             if known[0][1][axis] is None:
@@ -191,6 +205,8 @@ def _curve(
                 curve["note"] = str(error) if within is None else curve["note"]
                 continue
             row[axis] = _read(read, fit)
+            if axis == "squared_error" and source is not None:
+                row["bits"] = _needed(read, source)
             if within is None and not curve["points"]:
                 curve |= {"axis": axis, "points": _points(fit)}
         curve["tolerances"].append(row)
@@ -207,6 +223,18 @@ def _read(found: Tolerance, fit: Falling) -> dict[str, Any]:
         "smallest": float(fit.distortion[1]),
         "largest": float(fit.distortion[-1]),
     }
+
+
+def _needed(found: Tolerance, source: Spectrum) -> dict[str, Any] | None:
+    """Bits a chunk that suffice for the tolerated error, with those at the ends of its interval; None where the error
+    itself is not known."""
+
+    def bits(error: float | None) -> float | None:
+        return None if not error else float(gaussian_rate(source, np.array([error])).values[0])
+
+    if found.value is None:
+        return None
+    return {"value": bits(found.value), "low": bits(found.high), "high": bits(found.low), "kind": "upper bound"}
 
 
 def _points(fit: Falling) -> list[dict[str, Any]]:

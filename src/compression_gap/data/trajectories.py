@@ -130,7 +130,12 @@ class Trajectories:
         arm = np.asarray(self.action[:, list(self.arm)])
         if not arm.size or not (arm != arm[0]).any():
             what = "every action is the same" if arm.size else "all action values only switch, as grippers do"
-            raise complaint(self.source, f"expected actions that change, got none: {what}", "there is nothing to code")
+            cure = (
+                "save `gripper` with no columns, if these are the arm's"
+                if arm.size == 0
+                else "there is nothing to code"
+            )
+            raise complaint(self.source, f"expected actions that change, got none: {what}", cure)
         seen: dict[bytes, int] = {}
         for number, (first, end) in enumerate(pairwise([0, *self.ends.tolist()])):
             actions = np.ascontiguousarray(self.action[first:end]).tobytes()
@@ -176,7 +181,7 @@ class Trajectories:
                 "choose a smaller --horizon",
             )
         start = self.starts[demonstration] + stride * np.concatenate(kept)
-        return Windows(start, demonstration, rank, part_at(rank), horizon, stride * thin, total)
+        return Windows(start, demonstration, rank, part_at(rank), horizon, stride * thin, total, len(counts))
 
     def save(self, folder: Path) -> None:
         """Writes one .npy an array that is there, unless it stands there already, and a JSON file with the rest."""
@@ -214,6 +219,17 @@ class Windows:
     """A chunk at every so many steps."""
     there: int
     """How many there were before some were left out."""
+    given: int
+    """Demonstrations, those that have no chunk among them."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left away."""
+        short = self.given - len(np.unique(self.demonstration))
+        if not short:
+            return ()
+        what = f"{counted(short, 'demonstration')} of {self.given}"
+        return (f"{what} shorter than {counted(self.horizon, 'step')}, a chunk: nothing is measured there",)
 
     def chunks(self, trajectories: Trajectories) -> Float[np.ndarray, "M T D"]:
         """The actions."""

@@ -39,8 +39,12 @@ class ChunkScale:
         self, chunk: Float[np.ndarray, "N T D"], decoded: Float[np.ndarray, "N T D"], legend: Legend
     ) -> float:
         """Of the scaled actions of the arm, added up over a chunk; the mean of the chunks."""
-        error = (decoded - chunk)[..., arm_of(legend)][..., self.half_range > 0] / self.half_range[self.half_range > 0]
-        return float((error**2).sum(axis=(1, 2)).mean())
+        return float((self.scaled(decoded - chunk, legend) ** 2).sum(axis=1).mean())
+
+    def scaled(self, chunk: Float[np.ndarray, "N T D"], legend: Legend) -> Float[np.ndarray, "N n"]:
+        """The arm's values that change, as vectors: in units of their half range, not centred."""
+        moving = self.half_range > 0
+        return (chunk[..., arm_of(legend)][..., moving] / self.half_range[moving]).reshape(len(chunk), -1)
 
 
 def white(scale: ChunkScale, horizon: int) -> Float[np.ndarray, "n n"]:

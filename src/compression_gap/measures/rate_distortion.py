@@ -68,6 +68,28 @@ def spectrum(covariance: Float[np.ndarray, "n n"]) -> Spectrum:
     return Spectrum(kept, constant, len(variances) - len(kept))
 
 
+def held_out_spectrum(learnt: Float[np.ndarray, "N n"], held: Float[np.ndarray, "M n"]) -> Spectrum:
+    """Variances of held-out vectors about the mean of others, along the directions in which these are uncorrelated.
+
+    To code each direction alone, as a Gaussian of the variance found there, is one way to code the source, so the rates
+    of this spectrum bound R(D) from above in expectation, up to 1 / (2 M ln 2) bits a direction, however few vectors
+    there were to learn from. The covariance of few vectors calls directions constant that are not, and its rates are
+    far too small. Raises ValueError as `spectrum` does, and without vectors.
+    """
+    if not len(learnt) or not len(held):
+        raise ValueError(f"a spectrum needs vectors to learn from and to measure, got {len(learnt)} and {len(held)}")
+    mean = learnt.mean(axis=0)
+    centred, away = learnt - mean, held - mean
+    if not (np.isfinite(centred).all() and np.isfinite(away).all()):
+        raise ValueError("vectors hold NaN or infinite numbers; run the data through a check first")
+    directions = np.linalg.eigh(centred.T @ centred / len(learnt))[1]
+    variances = np.sort(((away @ directions) ** 2).mean(axis=0))[::-1]
+    spread = np.maximum((centred**2).mean(axis=0), (away**2).mean(axis=0))
+    kept = variances[variances > SINGULAR * variances[0]]
+    constant = tuple(int(n) for n in np.flatnonzero(spread <= SINGULAR * spread.max()))
+    return Spectrum(kept, constant, len(variances) - len(kept))
+
+
 def gaussian_rate(source: Spectrum, distortion: Float[np.ndarray, " M"]) -> Curve:
     """R_G(D): bits that a Gaussian needs for each distortion, by reverse water-filling (Cover & Thomas 2006, 10.3.3).
 

@@ -17,6 +17,8 @@ from compression_gap.report.measured import Curve, Measured
 from compression_gap.statistics import GainTrend, Outcomes, Unit
 
 Upgrade = tuple[Sight, Sight]
+REALISED = ("code_length_bits", "marginal_bits", "nominal_bits")
+"""Each an upper bound on the bits of a code; the least of them is what a codebook uses."""
 Cells = list[list[Outcomes]]
 """By codebook and tolerance."""
 
@@ -85,7 +87,7 @@ def _bits(results: Results, method: Method) -> tuple[float, float] | None:
     if len(known) < len(jobs):
         return None
     nominal = known[0]["nominal_bits"]
-    return nominal, float(np.mean([min(found["code_length_bits"], nominal) for found in known]))
+    return nominal, float(np.mean([min(found[name] for name in REALISED) for found in known]))
 
 
 def _cells(results: Results, methods: Sequence[Method], sight: Sight, decoding: Decoding) -> Cells | None:

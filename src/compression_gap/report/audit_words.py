@@ -22,7 +22,7 @@ EVIDENCE = {
     "D_pol": "error of the policy, D_pol",
     "D_tok": "error of the code itself, D_tok",
     "D_resid": "what the policy adds to that, D_resid",
-    "D_tok, larger code": "error of a code without error",
+    "D_tok, larger code": "error of the code that is judged for its place",
     "D_pol, better encoder": "error of the policy with the better encoder",
     "CE(T | Z)": "length of the code given the features, CE(T | Z)",
     "CE(T | better Z)": "the same given the better encoder's",

@@ -18,9 +18,10 @@ Y_LABEL = "squared error, % of the variance"
 CAPTION = (
     "Squared error of held-out chunks, in % of the variance of the training chunks, against bits a chunk. A filled "
     "mark stands at the least upper bound of its bits, the bar at the nominal bits, hollow marks at the prefixes from "
-    "which an ordered code has learned to be read. The curve is what a Gaussian with the training chunks' covariance "
-    "needs: no source of that covariance needs more, so a code that lies above it spends more than it must, and one "
-    "for actions that are not Gaussian may lie below. The covariance is of a sample, so the curve is an estimate. The "
+    "which an ordered code has learned to be read. The curve is what a Gaussian "
+    "needs that has the variances of held-out chunks along the directions in which training chunks are uncorrelated: "
+    "the best code needs no more, so one that lies above spends more than it must, and one for actions that are not "
+    "Gaussian may lie below. The variances are of a sample, so the curve is an estimate. The "
     "broken curve is what a denoiser needs that has learnt what these chunks are like; the best code needs no more "
     "than that either. It ends at the finest noise that the denoiser knows. "
 )
@@ -30,9 +31,10 @@ NOTES = (
         "Code length",
         "bounds a code's bits from above in expectation: it is the held-out length under a small autoregressive model, "
         "which knows nothing but the earlier tokens. Given the state, the model also knows the true state, "
-        "proprioception and the task: what is left is what a policy must find out, or guess. The marginals "
-        "are the entropies of the places, added up; they leave out what tokens have in common, and are an upper bound "
-        "for many independent chunks. They are of the training chunks, which are more.",
+        "proprioception and the task: what is left is what a policy must find out, or guess. By "
+        "marginals: the held-out length when each place is written alone, by the shares of its ids in training chunks, "
+        "which leaves out what tokens have in common. Nominal are all codes of this shape; where codes differ in "
+        "length, log2 of the vocabulary for each token that was written, and log2 of the longest for the length.",
     ),
     (
         "Error",
@@ -43,7 +45,7 @@ NOTES = (
         "Above Gaussian",
         "are the least of code length, marginals and nominal bits, less the bits that the Gaussian needs for the same "
         "squared error; and the squared error over the one that the Gaussian has at the same bits. Estimates: the "
-        "code length is an upper bound, and the covariance is one of a sample. Above the least bound: the same, "
+        "code length is an upper bound, and the variances are of a sample. Above the least bound: the same, "
         "beside the smaller of the Gaussian's bits and those of a denoiser, both of which bound what the best code "
         "needs from above.",
     ),
@@ -59,7 +61,9 @@ NOTES = (
     ),
     (
         "Dead ids",
-        "were not seen in the training chunks, beyond those that the ids seen once or twice say are still to come.",
+        "were not seen in the training chunks at a place of the code, beyond those that the ids seen there once or "
+        "twice say are still to come: the average over places, as often as codes reach them. An id may be dead at one "
+        "place and in use at another.",
     ),
     (
         "Replaced, dropped, wrong",

@@ -34,7 +34,7 @@ NOTES = (
         "are errors of chunks that nothing was fitted on, as simulators execute them, clipped to the limits of their "
         "actions: integrated over the chunk, root mean square over chunks and steps; squared, with every action's "
         "range in the demonstrations scaled to [-1, 1], added up over the chunk without grippers; and of how "
-        "many steps in a hundred the gripper command is another. Bits are nominal.",
+        "many steps in a hundred the gripper command is another. Bits of codes are nominal.",
     ),
     (
         "Closed",
@@ -64,7 +64,10 @@ NOTES = (
         "Tolerance",
         "is the distortion at which success, fitted so that it never rises, has lost a few points to the expert; in "
         "brackets 95 % for other initial states, drawn again within their tasks, with these weights. Between the "
-        "sizes that were replayed it is interpolated over the logarithm, which the interval does not know.",
+        "sizes that were replayed it is interpolated over the logarithm, which the interval does not know. "
+        "Bits of a tolerance are enough for the best code of that squared error: those of a Gaussian with the "
+        "variances of held-out chunks, which bound what chunks like these need from above. The best code's errors are "
+        "like white noise, so that line is the one to read.",
     ),
 )
 OF_RECORDINGS = ("mm, scaled, gripper", "Open")
@@ -174,8 +177,18 @@ def _tolerances(data: Mapping[str, Any]) -> list[Line]:
         for axis, head, decimals in (("mm", "mm", 1), ("squared_error", "scaled", 2)):
             if row[axis] is not None:
                 values[head] = _limit(row[axis], decimals)
+        values["bits"] = _needed(row.get("bits"))
         lines.append(Line(curve["name"], tuple(values.values()), f"tolerance, {data['lost']:g} points lost"))
     return lines
+
+
+def _needed(bits: Row | None) -> str:
+    """`≤ 41 [38, 45]`, open where the interval of the tolerance is."""
+    if bits is None or bits["value"] is None:
+        return NONE
+    ends = [NONE if bits[end] is None else plain(bits[end]) for end in ("low", "high")]
+    interval = "" if ends == [NONE, NONE] else f" [{', '.join(ends)}]"
+    return f"\N{LESS-THAN OR EQUAL TO} {plain(bits['value'])}{interval}"
 
 
 def _headed(lines: Sequence[Line]) -> tuple[Line, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from safetensors.torch import load, save
@@ -20,11 +21,14 @@ from compression_gap.testing.common import (
 )
 from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec, Tokens
 
+LEARNT, STEPS = 400, 150
+
 
 def check_tokenizer(spec: TokenizerSpec, shape: ChunkShape) -> None:
     """Raises AssertionError with the broken clause if the tokenizer does not keep the contract of `tokenizers.base`.
 
-    Runs at `shape` and at the smallest chunks: one action, one value, and both.
+    Runs at `shape` and at the smallest chunks: one action, one value, and both. A code with an order is trained for a
+    few seconds, for its errors to fall with every further token.
     """
     check_spec(spec)
     for size in {shape, ChunkShape(1, shape.actions), ChunkShape(shape.horizon, 1), ChunkShape(1, 1)}:
@@ -43,6 +47,7 @@ def check_tokenizer(spec: TokenizerSpec, shape: ChunkShape) -> None:
             again = tokenizer.encode(tokenizer.decode(code).chunk)
             assert same(again.ids, code.ids), "`repeats`: what was read back is written by the same code again"
         _check_training(spec, tokenizer, chunks)
+    _check_order(spec, shape)
 
 
 def _check_code(tokenizer: Tokenizer, chunks: Tensor) -> Tokens:
@@ -106,6 +111,29 @@ def _check_prefixes(tokenizer: Tokenizer, code: Tokens) -> None:
         assert decoded.valid.all(), f"ordered: the first {keep} tokens decode"
         whole = tokenizer.decode(Tokens(code.ids, prefix.length))
         assert close(decoded.chunk, whole.chunk), "ordered: ids behind a row's length do not matter"
+
+
+def _check_order(spec: TokenizerSpec, shape: ChunkShape) -> None:
+    chunks = smooth_chunks(LEARNT + 100, shape)
+    learnt, held = chunks[:LEARNT], chunks[LEARNT:]
+    tokenizer = seeded(lambda: spec.build(shape))
+    if not tokenizer.ordered:
+        return
+    tokenizer.fit(learnt)
+    if spec.learned:
+        optimiser = torch.optim.AdamW([p for p in tokenizer.parameters() if p.requires_grad], lr=3e-3)
+        tokenizer.train()
+        for step in range(STEPS):
+            torch.manual_seed(step)
+            optimiser.zero_grad()
+            tokenizer.loss(learnt[torch.randint(LEARNT, (64,))]).total.backward()
+            optimiser.step()
+    code, errors = tokenizer.eval().encode(held), []
+    for keep in tokenizer.prefix_lengths:
+        told = tokenizer.decode(Tokens(code.ids, code.length.clamp(max=keep)))
+        errors.append(float((told.chunk - held).square().mean()))
+    falls = all(later < earlier for earlier, later in pairwise(errors))
+    assert falls, f"ordered: the error falls along prefix_lengths {tokenizer.prefix_lengths}, got {errors}"
 
 
 def _check_reload(spec: TokenizerSpec, tokenizer: Tokenizer, chunks: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -47,7 +48,8 @@ class Oat(TokenizerSpec, kind="oat"):
     gated: bool = False
     """Gated perceptrons (SwiGLU) in both transformers: not in the paper, and better in few steps."""
     patch: int = 1
-    """Consecutive actions that share a token of the transformers; more than 1 is not in the paper, and cheap."""
+    """Consecutive actions that share a token of the transformers; more than 1 is not in the paper, and cheap. The last
+    action is repeated to fill the last of them."""
     nested_dropout: bool = True
     """Whether training drops random tails of the code, which orders the tokens coarse to fine."""
     prefixes: Literal["powers", "all"] = added_later("powers")
@@ -87,12 +89,10 @@ class Oat(TokenizerSpec, kind="oat"):
         return self.tokens
 
     def cost(self, horizon: int) -> LearningCost:
-        positions = horizon // self.patch
+        positions = math.ceil(horizon / self.patch)
         return LearningCost.of_transformer(self.width, self.encoder_layers + self.decoder_layers, positions)
 
     def build(self, shape: ChunkShape) -> OatTokenizer:
-        if shape.horizon % self.patch:
-            raise ValueError(f"Oat.patch: expected a divisor of the horizon {shape.horizon}, got {self.patch}")
         return OatTokenizer(self, shape)
 
 
@@ -107,7 +107,7 @@ class OatTokenizer(Tokenizer):
     def __init__(self, spec: Oat, shape: ChunkShape) -> None:
         super().__init__()
         self.shape, self.max_tokens, self.patch = shape, spec.tokens, spec.patch
-        self.patches = shape.horizon // spec.patch
+        self.patches = math.ceil(shape.horizon / spec.patch)
         self.fsq = Fsq(spec.levels)
         self.vocab_size, self.digits = self.fsq.codes, self.fsq.levels
         self.ordered, self.balanced = spec.nested_dropout, spec.balanced
@@ -188,7 +188,9 @@ class OatTokenizer(Tokenizer):
 
     def to_points(self, scaled: Float[Tensor, "B T D"]) -> Float[Tensor, "B L d"]:
         """Grid points of the registers, differentiable."""
-        patches = scaled.unflatten(1, (self.patches, self.patch)).flatten(2)
+        more = self.patches * self.patch - self.shape.horizon
+        filled = torch.cat([scaled, scaled[:, -1:].expand(-1, more, -1)], dim=1) if more else scaled
+        patches = filled.unflatten(1, (self.patches, self.patch)).flatten(2)
         actions = self.read_action(patches) + self.action_position
         both = torch.cat([actions, self.registers.expand(len(scaled), -1, -1)], dim=1)
         latents = self.write_latent(self.encoder(both, self.encoder_mask)[:, self.patches :])
@@ -200,7 +202,7 @@ class OatTokenizer(Tokenizer):
         latents = torch.where(kept[..., None], self.read_latent(points), self.mask_token) + self.latent_position
         memory = self.decoder.remember(latents)
         out = self.write_action(self.decoder(self.queries.expand(len(points), -1, -1), self.decoder_mask, memory))
-        return out.unflatten(2, (self.patch, -1)).flatten(1, 2)
+        return out.unflatten(2, (self.patch, -1)).flatten(1, 2)[:, : self.shape.horizon]
 
 
 def learned(count: int, width: int) -> nn.Parameter:

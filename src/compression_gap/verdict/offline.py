@@ -222,8 +222,14 @@ def _has_not_learned(evidence: OfflineEvidence) -> str | None:
     features allow without the code, and the code itself, together."""
     if evidence.without_code is None or evidence.reconstruction is None:
         return None
-    allowed = float(evidence.without_code.mean()) + float(evidence.reconstruction.own.mean())
-    times = float(evidence.arms.own.errors[-1].mean()) / max(allowed, NEVER)
+    read_back = float(evidence.reconstruction.own.mean())
+    return not_learned(float(evidence.arms.own.errors[-1].mean()), float(evidence.without_code.mean()), read_back)
+
+
+def not_learned(error: float, without_code: float, read_back: float) -> str | None:
+    """Why a head with this error has not learned its code, beside the error of a regression on the same features and
+    that of the code itself; None if it has."""
+    times = error / max(without_code + read_back, NEVER)
     if times <= FAR:
         return None
     return (

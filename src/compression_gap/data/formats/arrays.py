@@ -250,6 +250,8 @@ def _meaning(archive: Archive, action: np.ndarray) -> tuple[tuple[str, ...], tup
     names = tuple(f"value {d}" for d in range(width))
     if "names" in given:
         names = tuple(str(name) for name in archive.read("names", (width,), "U"))
+        if wrong := [name for name in names if not name.strip() or names.count(name) > 1]:
+            raise archive.error("names", f"expected {width} different names, got {wrong[0]!r}", "name every value once")
     scale = None
     if "scale" in given:
         if "names" not in given:
@@ -259,7 +261,8 @@ def _meaning(archive: Archive, action: np.ndarray) -> tuple[tuple[str, ...], tup
             raise archive.error("scale", f"expected sizes above 0, got {min(scale):g}", "give the mm or degrees of a 1")
     gripper = switching_columns(action)
     if "gripper" in given:
-        found = archive.read("gripper", ("G",), "iu")
+        none = archive.header("gripper")[0] == (0,)  # somebody says that there is none
+        found = np.zeros(0, dtype=np.int64) if none else archive.read("gripper", ("G",), "iu")
         wrong = [int(d) for d in found if not 0 <= d < width]
         if wrong:
             raise archive.error("gripper", f"expected columns 0 to {width - 1}, got {wrong[0]}", "count from 0")

@@ -12,7 +12,7 @@ import torch
 from compression_gap.data.split import TEST, TRAIN, VALIDATION
 from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.linear_bits import LinearBits, RowsByPart, linear_bits, readout
-from compression_gap.measures.rate_distortion import spectrum
+from compression_gap.measures.rate_distortion import held_out_spectrum
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.audited import Arm, Audited
 from compression_gap.pipeline.jobs.data import SUMMARY
@@ -23,7 +23,7 @@ SIGMA = 0.025
 
 
 @dataclass(frozen=True)
-class ActionLedger(Job, kind="action_ledger", version=1):
+class ActionLedger(Job, kind="action_ledger", version=2):
     """Bits of chunks at a resolution, the Gaussian's rate-distortion function, and what every arm tells linearly.
     Writes summary.json."""
 
@@ -59,10 +59,9 @@ class ActionLedger(Job, kind="action_ledger", version=1):
         found = {
             arm: linear_bits(chunk, [*known, read], rows, demonstration, self.sigma) for arm, read in reads.items()
         }
-        centred = chunk[train] - chunk[train].mean(axis=0)
         summary: dict[str, Any] = {
             "source": given.source,
-            "notes": list(given.notes),
+            "notes": [*given.notes, *windows.notes],
             "steps": len(given.action),
             "demonstrations": given.demonstrations,
             "tasks": len(given.tasks),
@@ -78,7 +77,7 @@ class ActionLedger(Job, kind="action_ledger", version=1):
             "units": given.scale is not None,
             "features": None if given.features is None else given.features.shape[1],
             "sigma": self.sigma,
-            "variances": spectrum(centred.T @ centred / len(train)).variances.tolist(),
+            "variances": held_out_spectrum(chunk[train], chunk[test]).variances.tolist(),
             "total_variance": float(alone.error.mean()),
             "held": dataclasses.asdict(alone.held),
             "arms": {arm: _told(one, found.get("known"), arm) for arm, one in found.items()},

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from compression_gap.data.demos import Demos
 from compression_gap.data.windows import chunks_from
 from compression_gap.measures.attempts import read, write
+from compression_gap.measures.entropy import nominal_bits
 from compression_gap.measures.noise import ChunkScale, coloured, executed_distortion, root, white, with_noise
 from compression_gap.measures.open_loop import OpenLoopDriver
 from compression_gap.measures.replay import NoisyReplayDriver
@@ -89,7 +90,7 @@ class NoiseDistortion(Job, kind="noise_distortion", version=1):
 
 
 @dataclass(frozen=True)
-class CodeDistortion(Job, kind="code_distortion", version=2):
+class CodeDistortion(Job, kind="code_distortion", version=3):
     """How far a code, and every prefix of an ordered one, moves held-out chunks. Writes summary.json."""
 
     tokenizer: TrainedTokenizer
@@ -115,7 +116,7 @@ class CodeDistortion(Job, kind="code_distortion", version=2):
             if not kept.any():
                 raise ValueError(f"{job.tokenizer.kind} cannot read a single one of its codes of held-out chunks")
             chunk, decoded = held[written.rows.numpy()][kept], told.chunk.numpy()[kept].astype(np.float64)
-            nominal = tokenizer.nominal_bits * (1 if cut is None else cut / tokenizer.max_tokens)
+            nominal = nominal_bits(tokenizer, length) * (1 if cut is None else cut / tokenizer.max_tokens)
             rate = {"tokens": float(length.double().mean()), "nominal_bits": nominal}
             lost = {"chunks": len(held), "lost": len(held) - len(chunk)}
             prefixes.append({**rate, **executed_distortion(chunk.astype(np.float64), decoded, scale, legend), **lost})

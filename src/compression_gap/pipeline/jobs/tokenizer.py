@@ -15,7 +15,7 @@ from compression_gap.data.demos import Demos
 from compression_gap.data.windows import chunks_from
 from compression_gap.measures.attempts import read, write
 from compression_gap.measures.distortion import distortion
-from compression_gap.measures.entropy import sum_of_marginals, utilisation
+from compression_gap.measures.entropy import held_out_marginals, nominal_bits, utilisation
 from compression_gap.measures.token_bits import TokenModel
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import (
@@ -92,7 +92,7 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
 
 
 @dataclass(frozen=True)
-class TokenBits(Job, kind="token_bits", version=3):
+class TokenBits(Job, kind="token_bits", version=4):
     """Rate and distortion of a tokenizer on held-out demonstrations, of those chunks that it can write and read; the
     others are counted as `lost`. Writes summary.json, and the probe with its loss curve."""
 
@@ -129,9 +129,10 @@ class TokenBits(Job, kind="token_bits", version=3):
                 f"{self.tokenizer.tokenizer.kind} cannot read a single one of its codes of held-out chunks"
             )
         chunk, decoded = held[held_written.rows.numpy()][kept], told.chunk.numpy()[kept].astype(np.float64)
+        nobody = np.zeros(len(held_ids), dtype=np.int64)  # an interval is not shown
         summary = {
-            "nominal_bits": tokenizer.nominal_bits,
-            "marginal_bits": sum_of_marginals(held_ids.numpy()),
+            "nominal_bits": nominal_bits(tokenizer, held_written.tokens.length),
+            "marginal_bits": held_out_marginals(ids.numpy(), held_ids.numpy(), nobody, tokenizer.vocab_size).value,
             "code_length_bits": model.bits(held_ids),
             "utilisation": utilisation(ids.numpy(), tokenizer.vocab_size),
             "chunks": len(held),

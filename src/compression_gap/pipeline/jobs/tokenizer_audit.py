@@ -17,8 +17,8 @@ from compression_gap.data.trajectories import Chunking, Trajectories
 from compression_gap.measures.attempts import read, write
 from compression_gap.measures.collisions import certified_entropy
 from compression_gap.measures.distortion import POSITION, ROTATION, squared_drift
-from compression_gap.measures.entropy import marginals
-from compression_gap.measures.quantity import BITS, Quantity, mean_over_demonstrations, tightest
+from compression_gap.measures.entropy import held_out_marginals, nominal_bits
+from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Quantity, mean_over_demonstrations, tightest
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.audited import Audited
 from compression_gap.pipeline.jobs.data import HELD_OUT_ROWS, SUMMARY, spread
@@ -82,7 +82,7 @@ class AuditTokenizer(Job, kind="audit_tokenizer", version=1):
 
 
 @dataclass(frozen=True)
-class CodeAudit(Job, kind="code_audit", version=2):
+class CodeAudit(Job, kind="code_audit", version=3):
     """A tokenizer's code of a dataset's chunks: bits, and the error of test chunks read back. Writes summary.json."""
 
     tokenizer: AuditTokenizer
@@ -113,11 +113,11 @@ class CodeAudit(Job, kind="code_audit", version=2):
         demonstration = windows.demonstration[rows]
         told = read(tokenizer, written.tokens)
         kept = told.valid.numpy()
-        ids = padded(written.tokens, tokenizer.vocab_size)
-        some = padded(seen.tokens, tokenizer.vocab_size)
-        used = marginals(some, np.zeros(len(some), dtype=np.int64), tokenizer.vocab_size)
-        total = dataclasses.replace(used.total, note="of the training chunks, which are more; without an interval")
-        nominal = Quantity(tokenizer.nominal_bits, "upper bound", BITS, "all codes of this shape")
+        longest = max(seen.tokens.ids.shape[1], written.tokens.ids.shape[1]) + tokenizer.varies
+        ids, some = (padded(one.tokens, tokenizer.vocab_size, longest) for one in (written, seen))
+        total = held_out_marginals(some, ids, demonstration, tokenizer.vocab_size)
+        over = DEMONSTRATIONS if tokenizer.varies else "all codes of this shape"
+        nominal = Quantity(nominal_bits(tokenizer, written.tokens.length), "upper bound", BITS, over)
         summary: dict[str, Any] = {
             "vocab_size": tokenizer.vocab_size,
             "tokens": float(written.tokens.length.double().mean()),
@@ -137,11 +137,11 @@ class CodeAudit(Job, kind="code_audit", version=2):
         write_json(context.folder / SUMMARY, summary)
 
 
-def padded(tokens: Tokens, vocab_size: int) -> Int[np.ndarray, "N L"]:
-    """Ids; behind the end of a code stands V, and then -1."""
-    ids, length = tokens.ids.numpy().copy(), tokens.length.numpy()
-    if ids.shape[1] > length.min():
-        ids = np.pad(ids, ((0, 0), (0, 1)))
+def padded(tokens: Tokens, vocab_size: int, longest: int = 0) -> Int[np.ndarray, "N L"]:
+    """Ids; behind the end of a code stands V, and then -1. As wide as these codes need, and at least `longest`."""
+    ids, length = tokens.ids.numpy(), tokens.length.numpy()
+    width = max(longest, ids.shape[1] + int(ids.shape[1] > length.min()))
+    ids = np.pad(ids, ((0, 0), (0, width - ids.shape[1])))
     place = np.arange(ids.shape[1])
     ids[place >= length[:, None]] = -1
     ends = length < ids.shape[1]

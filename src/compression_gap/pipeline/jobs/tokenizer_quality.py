@@ -16,10 +16,10 @@ from compression_gap.data.demos import Demos
 from compression_gap.data.windows import window_frames
 from compression_gap.measures.attempts import Read, read, write
 from compression_gap.measures.distortion import POSITION, arm_of, distortion, squared_drift, tails
-from compression_gap.measures.entropy import marginals
+from compression_gap.measures.entropy import held_out_marginals, nominal_bits, positions
 from compression_gap.measures.modelability import KnowingTokenModel, token_lengths
 from compression_gap.measures.quantity import mean_over_demonstrations
-from compression_gap.measures.rate_distortion import excess, spectrum
+from compression_gap.measures.rate_distortion import excess, held_out_spectrum
 from compression_gap.measures.robustness import sensitivity_mm, undecodable
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.data import HELD_OUT_ROWS, SUMMARY, read_demos, spread
@@ -38,7 +38,7 @@ PREFIXES = 16  # longer codes are cut at powers of two only
 
 
 @dataclass(frozen=True)
-class Modelability(Job, kind="modelability", version=2):
+class Modelability(Job, kind="modelability", version=3):
     """How long a tokenizer's codes of held-out chunks are when the true state, proprioception and the task are known.
     Writes summary.json, and the probe with its loss curve."""
 
@@ -81,7 +81,7 @@ class Modelability(Job, kind="modelability", version=2):
 
 
 @dataclass(frozen=True)
-class TokenizerQuality(Job, kind="tokenizer_quality", version=3):
+class TokenizerQuality(Job, kind="tokenizer_quality", version=4):
     """Rate, distortion, use of the vocabulary and robustness of a tokenizer on held-out chunks, and where it stands
     beside the Gaussian's rate-distortion function. Writes summary.json."""
 
@@ -111,11 +111,13 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=3):
         lengths = token_lengths(model.policy, torch.zeros(len(ids), 1, 1), ids).double().numpy()
         code_length = mean_over_demonstrations(lengths.sum(1)[None], whole.demonstration, kind="upper bound")
         nobody = np.zeros(len(seen.rows), dtype=np.int64)  # intervals for hundreds of places are dear, and not shown
-        used = marginals(model.ids(seen.tokens).numpy(), nobody, tokenizer.vocab_size)
-        reach = reached(seen.tokens, len(used.positions))
-        perplexity = [place.perplexity.value or 1.0 for place in used.positions]
-        dead = [(place.dead.value or 0.0) / tokenizer.vocab_size for place in used.positions]
-        total = dataclasses.replace(used.total, note="of the training chunks, which are more; without an interval")
+        learnt = model.ids(seen.tokens).numpy()
+        used = positions(learnt, nobody, tokenizer.vocab_size)
+        reach = reached(seen.tokens, len(used))
+        perplexity = [place.perplexity.value or 1.0 for place in used]
+        dead = [(place.dead.value or 0.0) / tokenizer.vocab_size for place in used]
+        total = held_out_marginals(learnt, ids.numpy(), whole.demonstration, tokenizer.vocab_size)
+        nominal = nominal_bits(tokenizer, whole.tokens.length)
         generator = torch.Generator().manual_seed(seed_of("corruption"))
         lost = undecodable(tokenizer, whole.some(CORRUPTED_CODES), generator)
         sensitivity = sensitivity_mm(tokenizer, whole.some(CODES_A_PLACE), legend, generator)
@@ -124,7 +126,7 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=3):
             "demonstrations": len(np.unique(whole.demonstration)),
             "vocab_size": tokenizer.vocab_size,
             "tokens": float(whole.tokens.length.double().mean()),
-            "nominal_bits": tokenizer.nominal_bits,
+            "nominal_bits": nominal,
             "code_length_bits": dataclasses.asdict(code_length),
             "marginal_bits": dataclasses.asdict(total),
             "perplexity": float(np.average(perplexity, weights=reach)),
@@ -136,10 +138,10 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=3):
             "sensitivity_mm": None if sensitivity is None else [_number(value) for value in sensitivity],
             **_distances(whole, told, legend),
         }
-        assert used.total.value is not None, "chunks have codes"
-        rate = min(float(lengths.sum(1).mean()), tokenizer.nominal_bits, used.total.value)
+        assert total.value is not None, "chunks have codes"
+        rate = min(float(lengths.sum(1).mean()), nominal, total.value)
         summary["rate_bits"] = rate
-        summary |= _beside_the_gaussian(train, summary["squared_error"], rate, legend)
+        summary |= _beside_the_gaussian(train, held, summary["squared_error"], rate, legend)
         summary["prefixes"] = _prefixes(tokenizer, whole, lengths, legend)
         write_json(context.folder / SUMMARY, summary)
 
@@ -210,18 +212,19 @@ def _mm(
 
 
 def _beside_the_gaussian(
-    train: Float[np.ndarray, "N T D"], squared_error: float, rate: float, legend: Legend
+    train: Float[np.ndarray, "N T D"],
+    held: Float[np.ndarray, "M T D"],
+    squared_error: float,
+    rate: float,
+    legend: Legend,
 ) -> dict[str, Any]:
-    """The Gaussian with the covariance of the training chunks' arm actions, and how far the code lies above its curve.
+    """The Gaussian's curve for the arm actions of held-out chunks, and how far the code lies above it.
 
-    An estimate: the covariance is one of a sample.
+    An estimate: variances are those of a sample.
     """
     arm = arm_of(legend)
-    vectors = train[..., arm].reshape(len(train), -1).astype(np.float64)
-    if len(vectors) <= vectors.shape[1]:
-        note = f"{len(vectors)} training chunks are too few for a covariance of {vectors.shape[1]} values"
-        return {"gaussian": {"note": note}, "excess": None}
-    found = spectrum(np.cov(vectors, rowvar=False, ddof=0).reshape(vectors.shape[1], vectors.shape[1]))
+    vectors = [some[..., arm].reshape(len(some), -1).astype(np.float64) for some in (train, held)]
+    found = held_out_spectrum(*vectors)
     still = [{place * len(arm) + n for place in range(train.shape[1])} <= set(found.constant) for n in range(len(arm))]
     names = [legend.action[d].partition(" (")[0] for d in arm]
     gaussian = {
