@@ -149,7 +149,16 @@ def arguments() -> argparse.ArgumentParser:
 
     text = "Measure action tokenizers side by side: bits, error, robustness and speed; suite settings follow."
     tokenizers = command("tokenizers", text)
-    measuring(tokenizers)
+    text = (
+        f"a suite ({SUITES}), LIBERO's .hdf5 files of people's demonstrations, one a task, an .npz, or the folder of a "
+        "LeRobot dataset (v3.0, v2.1)"
+    )
+    tokenizers.add_argument("dataset", nargs="+", metavar="DATASET", help=text)
+    selecting(tokenizers, MEASURED, files=True)
+    text = "of an .npz or a folder: an .npy, or an .npz with the field `features`, of every step"
+    tokenizers.add_argument("--features", type=Path, action="append", default=[], metavar="FILE", help=text)
+    text = "of an .npz or a folder: the suite whose units and grippers hold for its actions"
+    tokenizers.add_argument("--suite", metavar="NAME", help=text)
     workers(tokenizers)
     trusting(tokenizers)
     tokenizers.add_argument("--horizon", type=count, default=16, metavar="T", help="actions a chunk (default: 16)")

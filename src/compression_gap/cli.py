@@ -15,7 +15,7 @@ from compression_gap.output import complain, said, shown
 from compression_gap.store import StoreError
 
 if TYPE_CHECKING:
-    from compression_gap.commands import Answer, Asked, Selection
+    from compression_gap.commands import Answer, Asked, Selection, Source
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -76,7 +76,7 @@ def call(args: argparse.Namespace, rest: list[str]) -> Answer:
             return commands.export_files(selection(args, rest), args.out, args.store, args.workers, quiet=args.json)
         case "tokenizers":
             chunks = (args.horizon, args.stride, args.store, args.workers)
-            return commands.tokenizers(selection(args, rest), args.tokenizer, *chunks, quiet=args.json)
+            return commands.tokenizers(coded(args, rest), args.tokenizer, *chunks, quiet=args.json)
         case "tolerance":
             chunking = commands.TypedChunking(args.horizon, args.stride)
             judged = (args.protocol or "test", args.rollouts, args.execute)
@@ -111,16 +111,34 @@ def selection(args: argparse.Namespace, rest: list[str]) -> Selection:
     return recorded(files, args.episodes or MEASURED, leaves(rest), args.store)
 
 
+def coded(args: argparse.Namespace, rest: list[str]) -> Selection | Source:
+    """What tokenizers are measured on: a suite, LIBERO's files, or files as they are audited. Raises ValueError for
+    options of such files beside something else."""
+    first = Path(args.dataset[0])
+    if first.suffix == ".npz" or first.is_dir():
+        return source(args, rest)
+    if args.features or args.suite:
+        option, value = ("--features", args.features[0]) if args.features else ("--suite", args.suite)
+        raise ValueError(f"{option} {value}: it is for an .npz or a LeRobot folder; leave it away")
+    return selection(args, rest)
+
+
 def asked(args: argparse.Namespace, rest: list[str]) -> Asked:
     """What is audited."""
-    from compression_gap.commands import Asked, Selection, Source, measured_states
+    from compression_gap.commands import Asked
+
+    return Asked(source(args, rest), args.tokenizer, args.budget, args.horizon, args.stride)
+
+
+def source(args: argparse.Namespace, rest: list[str]) -> Source:
+    """Where demonstrations are."""
+    from compression_gap.commands import Selection, Source, measured_states
 
     typed = {name: getattr(args, name) for name in ("tasks", "episodes", "initial_states")}
     for_suites = {f"--{name.replace('_', '-')}" for name, value in typed.items() if value is not None}
     states = args.initial_states or measured_states(args.dataset[0])
     chosen = Selection(args.dataset[0], args.tasks, args.episodes or MEASURED, states, leaves(rest))
-    source = Source(args.dataset, chosen, args.features, args.encoder, args.suite, for_suites)
-    return Asked(source, args.tokenizer, args.budget, args.horizon, args.stride)
+    return Source(args.dataset, chosen, args.features, getattr(args, "encoder", []), args.suite, for_suites)
 
 
 def _meant(args: argparse.Namespace, rest: Sequence[str], error: str) -> str:

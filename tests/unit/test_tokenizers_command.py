@@ -18,7 +18,7 @@ from rich.console import Console
 from browser import DARK, LIGHT, look_legible
 from compression_gap import plugins
 from compression_gap.cli import main
-from compression_gap.commands import Answer, Selection, tokenizers, typed
+from compression_gap.commands import Answer, Selection, Source, tokenizers, typed
 from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.report.sheet import render
 from compression_gap.report.tokenizer_sheet import sheet
@@ -28,9 +28,11 @@ from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec
 from compression_gap.tokenizers.oat import Oat
 from compression_gap.training import Training
 from crashing_tokenizers import Broken, Moody
+from datasets import arrays, write_arrays, write_lerobot
 from recorded import LENGTH, STATE, record, run_here
 
 COMMAND = import_module("compression_gap.commands.tokenizers")
+DATA = import_module("compression_gap.commands.coded_data")
 EPISODES = 100
 OAT = "oat:tokens=2,levels=(5,3),width=8,head_width=8,encoder_layers=1,decoder_layers=1"
 """As the command is typed for it."""
@@ -64,8 +66,8 @@ def patched():
         patch.setattr(plugins, "_installed", strangers)
         patch.setattr(COMMAND, "finish", lambda jobs, store, *rest, **more: run_here(jobs, store))
         patch.setattr(COMMAND, "PROBE", Autoregressive(width=8, layers=1, heads=2))
-        for name in ("LEARNING", "PROBING", "DENOISING"):
-            patch.setattr(COMMAND, name, (1, Training(steps=60, batch=64, schedule="cosine")))
+        for module, name in ((DATA, "LEARNING"), (COMMAND, "PROBING"), (DATA, "DENOISING")):
+            patch.setattr(module, name, (1, Training(steps=60, batch=64, schedule="cosine")))
         yield
 
 
@@ -195,6 +197,9 @@ def test_a_table_of_failures_is_still_a_page():
         "horizon": 4,
         "episodes": 10,
         "recorded": False,
+        "source": None,
+        "notes": [],
+        "given": None,
         "stride": 1,
         "tasks": ["push"],
         "gaussian_curve": [],
@@ -232,7 +237,65 @@ def test_what_depends_on_the_state_is_easier_to_predict_from_it(
     (row,) = answer(tmp_path, ("binning:bins=2",), horizon=1).data["tokenizers"]
     assert 2.0 < row["marginal_bits"]["value"] < 3.2
     assert 2.5 < row["code_length_bits"]["value"] < 3.6
-    assert row["given_state_bits"]["value"] < 1.0
+    assert row["given_bits"]["value"] < 1.0
+
+
+def of_files(root: Path, typed: Path, *names: str, features: tuple[Path, ...] = (), units: str | None = None) -> Answer:
+    source = Source([str(typed)], Selection(str(typed), None, 300, "fixed", {}), features, (), units)
+    return tokenizers(source, names, 8, 4, root, 1, quiet=True)
+
+
+def test_somebodys_files_are_measured_like_a_suite(patched: None, tmp_path: Path):
+    measured = of_files(tmp_path / "store", write_arrays(tmp_path / "mine.npz", arrays(60)), "binning:bins=8", OAT)
+    assert not measured.failed
+    json.dumps(measured.data, allow_nan=False)
+    assert (measured.data["given"], measured.data["episodes"], measured.data["stride"]) == ("features", 60, 4)
+    for row in measured.data["tokenizers"]:
+        assert (row["demonstrations"], row["failed"]) == (8, None)
+        assert row["mm"]["low"] <= row["mm"]["value"] <= row["mm"]["high"]
+        assert row["gripper"] == 0 or row["spec"]["kind"] == "tokenizers/oat"
+        assert row["given_bits"]["value"] > 0
+        assert row["above_least"] is not None
+    page = Path(measured.data["report"]).read_text("utf-8")
+    assert Path(measured.data["report"]).name.startswith("tokenizers-mine-")
+    for words in ("plain arrays: 60 demonstrations of 2 tasks", "given features, bits", "cgap tokenizers"):
+        assert words in page
+    again = of_files(tmp_path / "store", tmp_path / "mine.npz", "binning:bins=8", OAT)
+    assert Path(again.data["report"]).read_text("utf-8") == page
+
+
+def test_a_lerobot_folder_has_no_units_unless_they_are_said(patched: None, tmp_path: Path):
+    folder = write_lerobot(tmp_path / "theirs")
+    (row,) = of_files(tmp_path / "store", folder, "binning:bins=8").data["tokenizers"]
+    assert (row["mm"], row["sensitivity_mm"], row["failed"]) == (None, None, None)
+    assert row["squared_error"] > 0
+    (row,) = of_files(tmp_path / "store", folder, "binning:bins=8", units="libero_10").data["tokenizers"]
+    assert row["mm"]["value"] > 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["mine.npz", "--episodes", "5"], "--episodes chooses among a suite's demonstrations; of files, give those"),
+        (["mine.npz", "--stryde", "5"], "there is no option --stryde for files; see cgap tokenizers --help"),
+        (["gone.npz"], "gone.npz: there is no such file or folder"),
+        (["."], "is no folder of a LeRobot dataset"),
+        (["tabletop", "--features", "f.npy"], "--features f.npy: it is for an .npz or a LeRobot folder"),
+        (["tabletop", "--suite", "libero_10"], "--suite libero_10: it is for an .npz or a LeRobot folder"),
+    ],
+)
+def test_wrong_files_and_options_are_one_clear_line(
+    words: list[str],
+    message: str,
+    patched: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    write_arrays(tmp_path / "mine.npz", arrays(60))
+    monkeypatch.chdir(tmp_path)
+    assert main(["tokenizers", *words, "--store", str(tmp_path / "store")]) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize(

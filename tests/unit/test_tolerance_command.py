@@ -34,7 +34,7 @@ from recorded import run_here
 
 COMMAND = import_module("compression_gap.commands.tolerance")
 ROWS = import_module("compression_gap.commands.tolerance_rows")
-TOKENIZERS = import_module("compression_gap.commands.tokenizers")
+TOKENIZERS = import_module("compression_gap.commands.coded_data")
 OAT = "oat:tokens=2,levels=(5,3),width=8,head_width=8,encoder_layers=1,decoder_layers=1"
 SHARES = (0.02, 2.0)
 JUDGED = ("test", 10, 4)

@@ -18,6 +18,7 @@ from compression_gap.commands.answer import Answer, finish, show_failures
 from compression_gap.commands.audit_data import Source, dataset_of, naming
 from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPlan, audit_plan
 from compression_gap.commands.audit_verdict import verdicts_of
+from compression_gap.commands.coded_data import LETTERS
 from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.code_lengths import CodeLengths, information
 from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Quantity, tightest
@@ -32,7 +33,6 @@ from compression_gap.report.audit_terminal import summary
 from compression_gap.store import Store, write_text
 from compression_gap.verdict.offline import not_learned
 
-LETTERS = 6  # of a dataset's digest, by which pages of datasets of one name are told apart
 CURVE_BITS = np.geomspace(0.3, 5000, 300)
 
 
@@ -61,7 +61,7 @@ def audit(asked: Asked, root: Path, workers: int, device: str, *, quiet: bool) -
     anything is measured, naming file, field and cure for whatever is wrong with the data or what was typed.
     """
     store = Store(root)
-    prepared = dataset_of(asked.source, store, workers, device, asked.stride, quiet=quiet)
+    prepared = dataset_of(asked.source, store, workers, device, asked.stride, command="cgap audit", quiet=quiet)
     budget = BUDGETS[asked.budget]
     chunking = Chunking(asked.horizon, asked.stride, budget.most)
     with naming(asked.source.name):  # before a tokenizer is built for a horizon that no demonstration has

@@ -1,4 +1,5 @@
-"""What `cgap audit` is about: files, or a suite's demonstrations, as a dataset in the store."""
+"""What `cgap audit` is about, and `cgap tokenizers` where files are given: files, or a suite's demonstrations, as a
+dataset in the store."""
 
 from __future__ import annotations
 
@@ -76,7 +77,9 @@ class Source:
         return self.selection.words(further) if self.is_suite else [*self.typed, *further]
 
 
-def dataset_of(source: Source, store: Store, workers: int, device: str, stride: int, *, quiet: bool) -> Dataset:
+def dataset_of(
+    source: Source, store: Store, workers: int, device: str, stride: int, *, command: str, quiet: bool
+) -> Dataset:
     """The dataset, finished: read from files, or demonstrated by a suite's expert.
 
     Raises FileNotFoundError or ValueError naming file, field and cure for whatever is wrong with them.
@@ -87,7 +90,7 @@ def dataset_of(source: Source, store: Store, workers: int, device: str, stride: 
         if not store.has(job):
             raise ValueError(f"the demonstrations could not be made: {'; '.join(outcome.failed.values())}")
         return job
-    _check_options(source)
+    _check_options(source, command)
     if len(source.features) > 2:
         raise ValueError(
             f"--features {source.features[2]}: expected at most two, those of the policy's encoder and of a candidate"
@@ -104,11 +107,11 @@ def dataset_of(source: Source, store: Store, workers: int, device: str, stride: 
     return job
 
 
-def _check_options(source: Source) -> None:
+def _check_options(source: Source, command: str) -> None:
     """Raises ValueError for what was typed beside files and means something for suites only, or nothing at all."""
     name = next(iter(source.selection.leaves), None)
     if name is not None:
-        raise ValueError(f"there is no option --{name} for files; see cgap audit --help")
+        raise ValueError(f"there is no option --{name} for files; see {command} --help")
     for option in sorted(source.for_suites):
         raise ValueError(f"{option} chooses among a suite's demonstrations; of files, give those that are meant")
 

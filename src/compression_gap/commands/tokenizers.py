@@ -1,4 +1,4 @@
-"""`cgap tokenizers`: action tokenizers measured side by side on a suite's demonstrations."""
+"""`cgap tokenizers`: action tokenizers measured side by side, on a suite's demonstrations or somebody's files."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from rich.text import Text
 from compression_gap import config, plugins
 from compression_gap.commands import typed
 from compression_gap.commands.answer import Answer, finish, plain_table
+from compression_gap.commands.audit_data import Source
+from compression_gap.commands.coded_data import CodedData, CodedFiles, CodedSuite
 from compression_gap.commands.selection import Selection
 from compression_gap.measures.attempts import write
 from compression_gap.measures.diffusion_rate import DiffusionCurve, least_rate
@@ -26,14 +28,12 @@ from compression_gap.measures.rate_distortion import Spectrum, gaussian_distorti
 from compression_gap.pipeline.job import Job, with_needs
 from compression_gap.pipeline.jobs import (
     SUMMARY,
-    Demonstrations,
-    DiffusionRate,
+    FittedTokenizer,
     Modelability,
     TokenBits,
     TokenizerQuality,
-    TrainedTokenizer,
 )
-from compression_gap.pipeline.jobs.data import read_demos, spread
+from compression_gap.pipeline.jobs.data import spread
 from compression_gap.pipeline.plan import PROBE
 from compression_gap.pipeline.run import Outcome
 from compression_gap.report.sheet import Line, Sheet, render
@@ -44,14 +44,11 @@ from compression_gap.tokenizers.base import TokenizerSpec
 from compression_gap.tokenizers.hub import Hub
 from compression_gap.training import Training
 
-FEWEST_EPISODES, HELD_OUT = 10, "every tenth is held out and measured on"
 TIMED_CHUNKS = 256
 ROUNDS = 3
 CURVE_BITS = np.geomspace(0.3, 3000, 300)
-# passes over the training chunks, and the most steps; short codes of few demonstrations are learned in seconds
-LEARNING = (100, Training(8000, batch=64, learning_rate=2e-3, schedule="cosine"))
 PROBING = (20, Training(1500, batch=64, learning_rate=1e-3, schedule="cosine"))
-DENOISING = (200, Training(1500, batch=256, learning_rate=3e-3))
+"""Passes over the training chunks, and the most steps."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +58,18 @@ class Plan:
     name: str
     spec: TokenizerSpec | None
     quality: TokenizerQuality | None
-    given_state: Modelability | None
-    """None where the demonstrations have no state."""
+    given: Modelability | None
+    """None where nothing is known but actions."""
     failure: str | None = None
     """Why nothing can be done."""
 
     @property
     def jobs(self) -> list[Job]:
-        return [job for job in (self.quality, self.given_state) if job is not None]
+        return [job for job in (self.quality, self.given) if job is not None]
 
 
 def tokenizers(
-    selection: Selection,
+    measured: Selection | Source,
     names: Sequence[str],
     horizon: int,
     stride: int,
@@ -83,30 +80,27 @@ def tokenizers(
 ) -> Answer:
     """Measures the tokenizers that are named, or one of every kind that needs no files, on chunks of `horizon` actions.
 
-    A tokenizer that fails is told in its place; the others are measured. Raises ValueError, before anything runs, for a
-    tokenizer, a field or a suite that is not there, one that does not fit the chunks, and too few episodes.
+    A tokenizer that fails is told in its place; the others are measured. Raises FileNotFoundError or ValueError, before
+    anything is measured, for a tokenizer, a field, a suite or a file that is not there or wrong, a tokenizer that does
+    not fit the chunks, and too few episodes.
     """
-    selection.check_enough(FEWEST_EPISODES, HELD_OUT)
-    spec, store = selection.spec(), Store(root)
-    suite = spec.build()
-    shape = ChunkShape(horizon, len(suite.legend.action))
-    specs: Mapping[str, TokenizerSpec | str] = named(names, shape) if names else _of_every_kind(shape)
-    demos = tuple(job for some in selection.jobs(spec, suite).values() for job in some)
-    plans = [_plan(name, found, shape, demos, stride, knows=bool(suite.legend.state)) for name, found in specs.items()]
-    bound = DiffusionRate(demos, horizon, stride, _steps(_chunks(demos, stride), *DENOISING))
+    store = Store(root)
+    if isinstance(measured, Source):
+        coded: CodedData = CodedFiles.of(measured, horizon, stride, store, quiet=quiet)
+    else:
+        coded = CodedSuite.of(measured, horizon, stride)
+    specs: Mapping[str, TokenizerSpec | str] = named(names, coded.shape) if names else _of_every_kind(coded.shape)
+    plans = [_plan(name, found, coded) for name, found in specs.items()]
+    bound = coded.bound()
     outcome = finish([bound, *(job for plan in plans for job in plan.jobs)], store, workers, "cpu", quiet=quiet)
     curve = bound.load(store) if store.has(bound) else None
     rows = [_row(plan, store, outcome) for plan in plans]
     for row in rows:
         row["above_least"] = _above_least(row, curve)
     data: dict[str, Any] = {
-        "suite": config.to_json(spec),
-        "name": selection.name,
-        "recorded": selection.recorded,
-        "tasks": [suite.tasks[task] for task in selection.tasks or range(spec.num_tasks)],
-        "episodes": selection.attempts,
+        **coded.facts,
         "horizon": horizon,
-        "stride": stride,
+        "given": coded.given,
         "tokenizers": rows,
         "gaussian_curve": _curve(rows),
         "denoiser_curve": []
@@ -118,8 +112,8 @@ def tokenizers(
     }
     chosen = [word for name in names for word in ("--tokenizer", name)]
     chunks = ["--horizon", str(horizon), "--stride", str(stride)]
-    page = sheet(data, shlex.join(["cgap", "tokenizers", *selection.words([*chunks, *chosen])]))
-    data |= _written(store, data, page)
+    page = sheet(data, shlex.join(["cgap", "tokenizers", *coded.words([*chunks, *chosen])]))
+    data |= _written(store, data, page, coded.file_name)
 
     def show(console: Console) -> None:
         _show(page, speeds(rows), console)
@@ -153,39 +147,15 @@ def _of_every_kind(shape: ChunkShape) -> dict[str, TokenizerSpec | str]:
     return found
 
 
-def _plan(
-    name: str,
-    found: TokenizerSpec | str,
-    shape: ChunkShape,
-    demos: tuple[Demonstrations, ...],
-    stride: int,
-    *,
-    knows: bool,
-) -> Plan:
+def _plan(name: str, found: TokenizerSpec | str, coded: CodedData) -> Plan:
     """The jobs of one tokenizer."""
     if isinstance(found, str):
         return Plan(name, None, None, None, found)
-    tokenizer = trained(found, demos, shape, stride)
-    probe = replace(PROBE, head="digits" if found.build(shape).digits else "index")
-    probing = _steps(_chunks(demos, stride), *PROBING)
-    given = Modelability(tokenizer, probe, probing) if knows else None
+    tokenizer = coded.fitted(found)
+    probe = replace(PROBE, head="digits" if found.build(coded.shape).digits else "index")
+    probing = coded.steps(*PROBING)
+    given = Modelability(tokenizer, probe, probing) if coded.given else None
     return Plan(name, found, TokenizerQuality(TokenBits(tokenizer, probe, probing)), given)
-
-
-def trained(spec: TokenizerSpec, demos: tuple[Demonstrations, ...], shape: ChunkShape, stride: int) -> TrainedTokenizer:
-    """The tokenizer on these demonstrations; what is learned takes as many steps as they are worth."""
-    training = _steps(_chunks(demos, stride), *LEARNING) if spec.learned else None
-    return TrainedTokenizer(spec, demos, shape.horizon, stride, training, seed=0)
-
-
-def _chunks(demos: Sequence[Demonstrations], stride: int) -> float:
-    """About how many there are."""
-    return sum(job.attempts * job.suite.cost.steps / stride for job in demos)
-
-
-def _steps(chunks: float, passes: int, training: Training) -> Training:
-    """As many passes over about so many chunks, in at least 50 steps and at most those of `training`."""
-    return replace(training, steps=max(50, min(training.steps, round(passes * chunks / training.batch))))
 
 
 def _row(plan: Plan, store: Store, outcome: Outcome) -> dict[str, Any]:
@@ -199,20 +169,20 @@ def _row(plan: Plan, store: Store, outcome: Outcome) -> dict[str, Any]:
             row |= json.loads((store.folder(plan.quality) / SUMMARY).read_text())
             if row["failure"] is None:
                 row["speed"] = _speed(plan.quality.bits.tokenizer, store)
-        if plan.given_state is not None and store.has(plan.given_state):
-            told = json.loads((store.folder(plan.given_state) / SUMMARY).read_text())
-            row["given_state_bits"] = told["code_length_bits"]
+        if plan.given is not None and store.has(plan.given):
+            told = json.loads((store.folder(plan.given) / SUMMARY).read_text())
+            row["given_bits"] = told["code_length_bits"]
     row["failed"] = reasons[0] if reasons else None
     return row
 
 
 @torch.no_grad()
-def _speed(job: TrainedTokenizer, store: Store) -> dict[str, float]:
+def _speed(job: FittedTokenizer, store: Store) -> dict[str, float]:
     """Chunks a second that are written and read, on one core: the best of some rounds. Told, and never kept."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     tokenizer = job.load(store)
-    held = torch.from_numpy(job.chunks(read_demos(store, job.demonstrations), held_out=True))
+    held = torch.from_numpy(job.part(store, held_out=True).chunk)
     held = held[spread(len(held), TIMED_CHUNKS)]
     written = write(tokenizer, held)
     held = held[written.rows]
@@ -249,10 +219,10 @@ def _above_least(row: Mapping[str, Any], curve: DiffusionCurve | None) -> float 
     return row["rate_bits"] - float(least.values[0])
 
 
-def _written(store: Store, data: dict[str, Any], sheet: Sheet) -> dict[str, str]:
+def _written(store: Store, data: dict[str, Any], sheet: Sheet, name: str) -> dict[str, str]:
     """Writes the page, and the numbers without the timings as Parquet; returns where."""
     folder = store.root / "reports"
-    page, numbers = (folder / f"tokenizers-{data['name']}.{ending}" for ending in ("html", "parquet"))
+    page, numbers = (folder / f"tokenizers-{name}.{ending}" for ending in ("html", "parquet"))
     write_text(page, render(sheet))
     rows = [_flat({name: value for name, value in row.items() if name != "speed"}) for row in data["tokenizers"]]
     pl.DataFrame(rows, infer_schema_length=None).write_parquet(numbers)

@@ -14,8 +14,9 @@ from rich.text import Text
 
 from compression_gap import config
 from compression_gap.commands.answer import Answer, finish, plain_table, show_failures
+from compression_gap.commands.coded_data import FEWEST_EPISODES, HELD_OUT, CodedSuite
 from compression_gap.commands.selection import Selection
-from compression_gap.commands.tokenizers import FEWEST_EPISODES, HELD_OUT, named, trained
+from compression_gap.commands.tokenizers import named
 from compression_gap.commands.tolerance_rows import SHARES, Code, Noise, Plan, told
 from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.jobs import (
@@ -115,7 +116,7 @@ def _trained(
     found: dict[str, TrainedTokenizer] = {}
     for name in names:
         if name not in folders:
-            found[name] = trained(specs[name], demos, shape, stride)
+            found[name] = CodedSuite(selection, demos, horizon, stride).fitted(specs[name])
             continue
         job = folders[name]
         if (job.demonstrations, job.horizon, job.stride) != (demos, horizon, stride):

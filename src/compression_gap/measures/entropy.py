@@ -1,8 +1,8 @@
 """Entropy of token positions, and how much of the vocabulary they use.
 
 The sum of the positions' entropies bounds a code's entropy from above. Taken from the same chunks that tell the shares
-it is too small where ids outnumber chunks, also with Miller and Madow's correction: 45 chunks of 320 bits give 197. So
-bounds that are published are lengths of held-out codes (`held_out_marginals`).
+it is too small where ids outnumber chunks, also with Miller and Madow's correction: 50 chunks of a code of 62 bits give
+49 (benchmarks/token_bits.py). So bounds that are published are lengths of held-out codes (`held_out_marginals`).
 """
 
 from __future__ import annotations

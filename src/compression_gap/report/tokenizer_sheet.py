@@ -30,11 +30,12 @@ NOTES = (
     (
         "Code length",
         "bounds a code's bits from above in expectation: it is the held-out length under a small autoregressive model, "
-        "which knows nothing but the earlier tokens. Given the state, the model also knows the true state, "
-        "proprioception and the task: what is left is what a policy must find out, or guess. By "
-        "marginals: the held-out length when each place is written alone, by the shares of its ids in training chunks, "
-        "which leaves out what tokens have in common. Nominal are all codes of this shape; where codes differ in "
-        "length, log2 of the vocabulary for each token that was written, and log2 of the longest for the length.",
+        "which knows nothing but the earlier tokens. Given something, the model also knows that (of a suite the true "
+        "state; of files the features, else the state), proprioception and the task: what is left a policy must find "
+        "out, or guess. By marginals: the held-out length when each place is written alone, by the shares of its "
+        "ids in training chunks, which leaves out what tokens have in common. Nominal are all codes of this shape; "
+        "where codes differ in length, log2 of the vocabulary for each token that was written, and log2 of the longest "
+        "for the length.",
     ),
     (
         "Error",
@@ -73,14 +74,14 @@ NOTES = (
 )
 
 
-def table(rows: Sequence[Row]) -> tuple[Line, ...]:
-    """The lines of the table."""
+def table(rows: Sequence[Row], given: str | None) -> tuple[Line, ...]:
+    """The lines of the table; `given` is what a model of codes was told."""
     lines: tuple[tuple[str, str, Callable[[Row], str]], ...] = (
         ("rate", "tokens", lambda row: f"{round(row['tokens'], 1):g} of {row['vocab_size']}"),
         ("rate", "nominal bits", lambda row: plain(row["nominal_bits"])),
         ("rate", "code length, bits ≤", lambda row: _quantity(row["code_length_bits"])),
         ("rate", "marginals, bits ≤", lambda row: _quantity(row["marginal_bits"])),
-        ("rate", "given the state, bits ≤", lambda row: _quantity(row["given_state_bits"])),
+        ("rate", f"given {given or 'the state'}, bits ≤", lambda row: _quantity(row["given_bits"])),
         ("use", "perplexity", lambda row: plain(row["perplexity"])),
         ("use", "dead ids, %", lambda row: _percent(row["dead"])),
         ("error", "error, mm", lambda row: _quantity(row["mm"], 2)),
@@ -122,7 +123,7 @@ def sheet(data: Mapping[str, Any], command: str) -> Sheet:
         kicker="tokenizers",
         lead=_lead(data, measured),
         heads=tuple(row["name"] for row in rows),
-        lines=table(rows),
+        lines=table(rows, data["given"]),
         notes=NOTES,
         caption=caption,
         figure=drawn,
@@ -135,10 +136,11 @@ def sheet(data: Mapping[str, Any], command: str) -> Sheet:
 def _lead(data: Mapping[str, Any], measured: Sequence[Row]) -> str:
     """What the numbers are of."""
     tasks, who = len(data["tasks"]), "demonstrations of people" if data["recorded"] else "attempts of the expert"
-    text = (
-        f"Chunks of {data['horizon']} actions from {data['episodes']} {who} at "
-        f"{'each of ' if tasks > 1 else ''}{counted(tasks, 'task')}, one at every {data['stride']} steps."
-    )
+    which = f"{data['episodes']} {who} at {'each of ' if tasks > 1 else ''}{counted(tasks, 'task')}"
+    if data["source"]:
+        which = f"{data['source']}: {counted(data['episodes'], 'demonstration')} of {counted(tasks, 'task')}"
+    text = f"Chunks of {data['horizon']} actions from {which}, one at every {data['stride']} steps."
+    text += "".join(f" {note[0].upper()}{note[1:]}." for note in data["notes"])
     if not measured:
         return text
     first = measured[0]

@@ -11,7 +11,8 @@ Demonstrations -> DiffusionRate, on whose plane tokenizers stand.
 Demonstrations -> ActionDenoisers -> EncoderQuality, which reads Features too where the encoder sees.
 
 FileDataset or SuiteDataset -> ActionLedger
-       '-> AuditTokenizer -> CodeAudit, AuditHead
+       '-> AuditTokenizer -> CodeAudit, AuditHead; TokenBits -> TokenizerQuality, as of a suite's TrainedTokenizer
+       '-> DatasetRate
        '-> AuditDenoisers -> ArmBits
        '-> GripperBits, CertifiedBits
 
@@ -25,9 +26,10 @@ from compression_gap.pipeline.jobs.audit_certified import CertifiedBits
 from compression_gap.pipeline.jobs.audit_denoising import ArmBits, AuditDenoisers
 from compression_gap.pipeline.jobs.audit_gripper import GripperBits
 from compression_gap.pipeline.jobs.audit_heads import AuditHead
+from compression_gap.pipeline.jobs.chunked import FittedTokenizer
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.jobs.dataset import FileDataset, SuiteDataset
-from compression_gap.pipeline.jobs.diffusion_rate import DiffusionRate
+from compression_gap.pipeline.jobs.diffusion_rate import DatasetRate, DiffusionRate, RateBound
 from compression_gap.pipeline.jobs.distortion import (
     ChunkNoise,
     CodeDistortion,
@@ -56,6 +58,7 @@ __all__ = [
     "ChunkNoise",
     "CodeAudit",
     "CodeDistortion",
+    "DatasetRate",
     "Demonstrations",
     "DiffusionRate",
     "Drawings",
@@ -63,6 +66,7 @@ __all__ = [
     "Evaluation",
     "Features",
     "FileDataset",
+    "FittedTokenizer",
     "GripperBits",
     "LiberoHdf5",
     "Modelability",
@@ -70,6 +74,7 @@ __all__ = [
     "NoisyReplay",
     "OpenLoop",
     "PoseError",
+    "RateBound",
     "RecordedDemonstrations",
     "Recording",
     "Replay",

@@ -125,6 +125,13 @@ class Audited:
         return tuple(arm for arm, is_there in there.items() if is_there)
 
     @property
+    def told(self) -> Arm | None:
+        """Of all that there is, what tells most of what a policy has: its features, else the state, else what it knows
+        anyway; None where nothing is recorded but actions."""
+        order: tuple[Arm, ...] = ("features", "state", "known")
+        return next((arm for arm in order if arm in self.arms), None)
+
+    @property
     def known(self) -> Float[Tensor, "M P"]:
         """Proprioception and task; without columns where there is neither."""
         given, start = self.trajectories, self.windows.start

@@ -8,16 +8,19 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+import torch.nn.functional as functional
+from jaxtyping import Float, Int
 from safetensors.torch import load_file
+from torch import Tensor
 
 from compression_gap.data.demos import Demos
-from compression_gap.data.windows import chunks_from
+from compression_gap.data.windows import chunks_from, window_frames
 from compression_gap.measures.attempts import read, write
 from compression_gap.measures.distortion import distortion
 from compression_gap.measures.entropy import held_out_marginals, nominal_bits, utilisation
 from compression_gap.measures.token_bits import TokenModel
 from compression_gap.pipeline.job import Context, Cost, Job
+from compression_gap.pipeline.jobs.chunked import FittedTokenizer, Part
 from compression_gap.pipeline.jobs.data import (
     HELD_OUT_ROWS,
     SUMMARY,
@@ -31,13 +34,13 @@ from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import ChunkShape
 from compression_gap.store import Store
-from compression_gap.suites.base import SuiteSpec
+from compression_gap.suites.base import Legend, SuiteSpec
 from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec
 from compression_gap.training import WEIGHTS, Training, save_tensors
 
 
 @dataclass(frozen=True)
-class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
+class TrainedTokenizer(FittedTokenizer, kind="trained_tokenizer", version=1):
     """A tokenizer fitted, and trained if it is learned, on the demonstrations' chunks. Writes its weights."""
 
     resumable: ClassVar[bool] = True
@@ -78,6 +81,34 @@ class TrainedTokenizer(Job, kind="trained_tokenizer", version=1):
         """With the tasks of its demonstrations."""
         return suite_of(self.demonstrations)
 
+    @property
+    def sources(self) -> tuple[Job, ...]:
+        return self.demonstrations
+
+    @property
+    def actions(self) -> int:
+        return self.horizon
+
+    def legend(self, store: Store) -> Legend:
+        return self.suite.build().legend
+
+    def part(self, store: Store, *, held_out: bool) -> Part:
+        demos = read_demos(store, self.demonstrations)
+        frames = self._first_frames(demos, held_out=held_out)
+        demonstration = np.searchsorted(demos.episodes["start"].to_numpy(), frames, side="right") - 1
+        return Part(self.chunks(demos, held_out=held_out), demonstration)
+
+    def known(self, store: Store, *, held_out: bool) -> Float[Tensor, "N S"]:
+        """State, proprioception and task where each chunk begins."""
+        demos = read_demos(store, self.demonstrations)
+        frames = self._first_frames(demos, held_out=held_out)
+        task = functional.one_hot(torch.from_numpy(demos.task[frames]), len(self.suite.build().tasks))
+        columns = [torch.from_numpy(np.asarray(array[frames])) for array in (demos.state, demos.proprioception)]
+        return torch.cat([*columns, task.float()], dim=1)
+
+    def _first_frames(self, demos: Demos, *, held_out: bool) -> Int[np.ndarray, " N"]:
+        return window_frames(demos, demos.rows(held_out=held_out), 1, self.stride)[:, 0]
+
     def chunks(self, demos: Demos, *, held_out: bool) -> Float[np.ndarray, "N T D"]:
         """What it is trained on, or measured on."""
         gripper = self.suite.build().legend.gripper
@@ -97,25 +128,24 @@ class TokenBits(Job, kind="token_bits", version=4):
     others are counted as `lost`. Writes summary.json, and the probe with its loss curve."""
 
     resumable: ClassVar[bool] = True
-    tokenizer: TrainedTokenizer
+    tokenizer: FittedTokenizer
     probe: Autoregressive
     training: Training
 
     @property
     def opens(self) -> tuple[Job, ...]:
-        return self.tokenizer.demonstrations
+        return self.tokenizer.sources
 
     @property
     def title(self) -> str:
         return f"bits of {self.tokenizer.title}"
 
     def cost(self) -> Cost:
-        tokens = self.tokenizer.tokenizer.expected_tokens(self.tokenizer.horizon)
+        tokens = self.tokenizer.tokenizer.expected_tokens(self.tokenizer.actions)
         return Cost(self.training.steps * self.training.batch * self.probe.cost(tokens).row)
 
     def run(self, context: Context) -> None:
-        demos = read_demos(context.store, self.tokenizer.demonstrations)
-        chunks, held = (self.tokenizer.chunks(demos, held_out=part) for part in (False, True))
+        chunks, held = (self.tokenizer.part(context.store, held_out=part).chunk for part in (False, True))
         tokenizer = self.tokenizer.load(context.store)
         model = self._untrained(tokenizer)
         written, held_written = (write(tokenizer, torch.from_numpy(some)) for some in (chunks, held))
@@ -137,7 +167,7 @@ class TokenBits(Job, kind="token_bits", version=4):
             "utilisation": utilisation(ids.numpy(), tokenizer.vocab_size),
             "chunks": len(held),
             "lost": len(held) - len(chunk),
-            **distortion(chunk, decoded, self.tokenizer.suite.build().legend),
+            **distortion(chunk, decoded, self.tokenizer.legend(context.store)),
         }
         (context.folder / SUMMARY).write_text(json.dumps(summary))
 

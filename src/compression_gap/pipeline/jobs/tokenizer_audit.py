@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from safetensors.torch import load_file
+from torch import Tensor
 
 from compression_gap.data.split import TEST, TRAIN, VALIDATION
 from compression_gap.data.trajectories import Chunking, Trajectories
@@ -21,6 +22,7 @@ from compression_gap.measures.entropy import held_out_marginals, nominal_bits
 from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Quantity, mean_over_demonstrations, tightest
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.audited import Audited
+from compression_gap.pipeline.jobs.chunked import FittedTokenizer, Part
 from compression_gap.pipeline.jobs.data import HELD_OUT_ROWS, SUMMARY, spread
 from compression_gap.pipeline.jobs.dataset import Dataset
 from compression_gap.pipeline.jobs.learning import learn
@@ -28,12 +30,13 @@ from compression_gap.pipeline.jobs.tokenizer_quality import cuts
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import ChunkShape
 from compression_gap.store import Store, write_json
+from compression_gap.suites.base import Legend
 from compression_gap.tokenizers.base import Tokenizer, TokenizerSpec, Tokens
 from compression_gap.training import WEIGHTS, Training, save_tensors
 
 
 @dataclass(frozen=True)
-class AuditTokenizer(Job, kind="audit_tokenizer", version=1):
+class AuditTokenizer(FittedTokenizer, kind="audit_tokenizer", version=1):
     """A tokenizer fitted, and trained if it is learned, on a dataset's training chunks. Writes its weights."""
 
     resumable: ClassVar[bool] = True
@@ -79,6 +82,29 @@ class AuditTokenizer(Job, kind="audit_tokenizer", version=1):
         tokenizer = self.tokenizer.build(ChunkShape(self.chunking.horizon, len(names)))
         tokenizer.load_state_dict(load_file(store.folder(self) / WEIGHTS))
         return tokenizer.requires_grad_(False).eval()
+
+    @property
+    def sources(self) -> tuple[Job, ...]:
+        return (self.dataset,)
+
+    @property
+    def actions(self) -> int:
+        return self.chunking.horizon
+
+    def legend(self, store: Store) -> Legend:
+        return self.dataset.load(store).legend
+
+    def part(self, store: Store, *, held_out: bool) -> Part:
+        audited = Audited.of(self.dataset, self.chunking, store)
+        rows = audited.windows.rows(TEST if held_out else TRAIN)
+        return Part(audited.chunk[rows], audited.windows.demonstration[rows])
+
+    def known(self, store: Store, *, held_out: bool) -> Float[Tensor, "N S"]:
+        """The features, else the true state, if they are there, and what is known besides."""
+        audited = Audited.of(self.dataset, self.chunking, store)
+        rows = torch.from_numpy(audited.windows.rows(TEST if held_out else TRAIN))
+        told = audited.told
+        return audited.inputs(told)[rows] if told else torch.zeros(len(rows), 0)
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
-from compression_gap.data.demos import Demos
-from compression_gap.data.windows import window_frames
 from compression_gap.measures.attempts import Read, read, write
 from compression_gap.measures.distortion import POSITION, arm_of, distortion, squared_drift, tails
 from compression_gap.measures.entropy import held_out_marginals, nominal_bits, positions
@@ -22,13 +19,14 @@ from compression_gap.measures.quantity import mean_over_demonstrations
 from compression_gap.measures.rate_distortion import excess, held_out_spectrum
 from compression_gap.measures.robustness import sensitivity_mm, undecodable
 from compression_gap.pipeline.job import Context, Cost, Job
-from compression_gap.pipeline.jobs.data import HELD_OUT_ROWS, SUMMARY, read_demos, spread
+from compression_gap.pipeline.jobs.chunked import FittedTokenizer
+from compression_gap.pipeline.jobs.data import HELD_OUT_ROWS, SUMMARY, spread
 from compression_gap.pipeline.jobs.learning import learn
-from compression_gap.pipeline.jobs.tokenizer import TokenBits, TrainedTokenizer
+from compression_gap.pipeline.jobs.tokenizer import TokenBits
 from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.seeds import seed_of
 from compression_gap.store import write_json
-from compression_gap.suites.base import Legend, Suite
+from compression_gap.suites.base import Legend
 from compression_gap.tokenizers.base import Tokenizer, Tokens
 from compression_gap.training import Training
 
@@ -39,34 +37,35 @@ PREFIXES = 16  # longer codes are cut at powers of two only
 
 @dataclass(frozen=True)
 class Modelability(Job, kind="modelability", version=3):
-    """How long a tokenizer's codes of held-out chunks are when the true state, proprioception and the task are known.
-    Writes summary.json, and the probe with its loss curve."""
+    """How long a tokenizer's codes of held-out chunks are where something is known: of a suite the true state,
+    proprioception and the task, of a dataset its features if there are any. Writes summary.json, and the probe with its
+    loss curve."""
 
     resumable: ClassVar[bool] = True
-    tokenizer: TrainedTokenizer
+    tokenizer: FittedTokenizer
     probe: Autoregressive
     training: Training
 
     @property
     def opens(self) -> tuple[Job, ...]:
-        return self.tokenizer.demonstrations
+        return self.tokenizer.sources
 
     @property
     def title(self) -> str:
-        return f"bits of {self.tokenizer.title}, given the state"
+        return f"bits of {self.tokenizer.title}, told what is known"
 
     def cost(self) -> Cost:
         return TokenBits(self.tokenizer, self.probe, self.training).cost()
 
     def run(self, context: Context) -> None:
-        demos, suite = read_demos(context.store, self.tokenizer.demonstrations), self.tokenizer.suite.build()
-        tokenizer = self.tokenizer.load(context.store)
+        job, tokenizer = self.tokenizer, self.tokenizer.load(context.store)
         parts = []
         for held_out in (False, True):
-            written = write(tokenizer, torch.from_numpy(self.tokenizer.chunks(demos, held_out=held_out)))
-            frames = first_frames(self.tokenizer, demos, held_out=held_out)[written.rows.numpy()]
-            parts.append((written.tokens, known_of(demos, frames, suite), frames))
-        (tokens, known, _), (held_tokens, held_known, held_frames) = parts
+            part = job.part(context.store, held_out=held_out)
+            written = write(tokenizer, torch.from_numpy(part.chunk))
+            known = job.known(context.store, held_out=held_out)[written.rows]
+            parts.append((written.tokens, known, part.demonstration[written.rows.numpy()]))
+        (tokens, known, _), (held_tokens, held_known, demonstration) = parts
         torch.manual_seed(seed_of(self.tokenizer.seed, "probe"))
         model = KnowingTokenModel(self.probe, tokenizer, known.shape[1])
         model.standardise.fit(known)
@@ -76,7 +75,7 @@ class Modelability(Job, kind="modelability", version=3):
         seed = self.tokenizer.seed
         learn(model, lambda rows: (ids[rows], known[rows]), len(ids), held_out, self.training, seed, context)
         lengths = model.bits(held_ids, held_known).sum(1).double().numpy()
-        of_chunk = mean_over_demonstrations(lengths[None], demonstrations_of(demos, held_frames), kind="upper bound")
+        of_chunk = mean_over_demonstrations(lengths[None], demonstration, kind="upper bound")
         write_json(context.folder / SUMMARY, {"code_length_bits": dataclasses.asdict(of_chunk)})
 
 
@@ -98,14 +97,12 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=4):
 
     def run(self, context: Context) -> None:
         job, model = self.bits.tokenizer, self.bits.load(context.store)
-        tokenizer, legend = model.policy.tokenizer, job.suite.build().legend
-        demos = read_demos(context.store, job.demonstrations)
-        train, held = (job.chunks(demos, held_out=part) for part in (False, True))
+        tokenizer, legend = model.policy.tokenizer, job.legend(context.store)
+        fitted, other = (job.part(context.store, held_out=part) for part in (False, True))
+        train, held = fitted.chunk, other.chunk
         seen, written = (write(tokenizer, torch.from_numpy(some)) for some in (train, held))
         rows = written.rows.numpy()
-        whole = Coded(
-            written.tokens, held[rows], demonstrations_of(demos, first_frames(job, demos, held_out=True)[rows])
-        )
+        whole = Coded(written.tokens, held[rows], other.demonstration[rows])
         told = read(tokenizer, whole.tokens)
         ids = model.ids(whole.tokens)
         lengths = token_lengths(model.policy, torch.zeros(len(ids), 1, 1), ids).double().numpy()
@@ -164,23 +161,6 @@ def reached(tokens: Tokens, places: int) -> Float[np.ndarray, " places"]:
     """How many codes have a token at each of so many places. Averages over places weigh them by it: else they would
     speak of the longest code, where codes differ in length."""
     return (tokens.length[:, None] > torch.arange(places)).sum(dim=0).double().numpy()
-
-
-def first_frames(job: TrainedTokenizer, demos: Demos, *, held_out: bool) -> Int[np.ndarray, " N"]:
-    """The frame at which each chunk of `TrainedTokenizer.chunks` begins."""
-    return window_frames(demos, demos.rows(held_out=held_out), 1, job.stride)[:, 0]
-
-
-def demonstrations_of(demos: Demos, frames: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
-    """The row of `demos.episodes` that each frame belongs to."""
-    return np.searchsorted(demos.episodes["start"].to_numpy(), frames, side="right") - 1
-
-
-def known_of(demos: Demos, frames: Int[np.ndarray, " N"], suite: Suite) -> Float[Tensor, "N S"]:
-    """State, proprioception and task of some frames."""
-    task = torch.nn.functional.one_hot(torch.from_numpy(demos.task[frames]), len(suite.tasks))
-    columns = [torch.from_numpy(np.asarray(array[frames])) for array in (demos.state, demos.proprioception)]
-    return torch.cat([*columns, task.float()], dim=1)
 
 
 def _distances(coded: Coded, told: Read, legend: Legend) -> dict[str, Any]:
