@@ -1,5 +1,7 @@
 """The offline verdict and the prediction, by constructed evidence: every rule, what changes nothing, and bad input."""
 
+import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +12,7 @@ from hypothesis import strategies as st
 
 from compression_gap.verdict import prediction
 from compression_gap.verdict.heads import Executed
-from compression_gap.verdict.offline import THRESHOLD, OfflineEvidence, OfflineVerdict, offline_verdict
+from compression_gap.verdict.offline import THRESHOLD, OfflineEvidence, OfflineVerdict, offline_verdict, what_settles
 from compression_gap.verdict.prediction import (
     MISSED,
     PARTS,
@@ -113,7 +115,7 @@ def test_an_encoder_that_surely_helps_is_not_answered_with_a_call_for_more_data(
 def test_what_is_doubtful_is_named_with_what_would_settle_it():
     verdict = offline_verdict(evidence(FLAT, encoder=0.36, codebook=0.4))
     assert verdict.reason == "whether a better encoder helps is not decided"
-    assert "more demonstrations to test on" in verdict.settle
+    assert "only the upgrade itself, made and measured, tells" in verdict.settle
     assert verdict.leaning in ("encoder-bound", "none: saturated")
 
 
@@ -326,3 +328,24 @@ def test_where_heads_gain_more_than_the_reconstruction_promises_they_are_believe
     codes = Reconstruction(np.full(count, 0.1), np.full(count, 0.1))
     assert predict_gains(Arms(FLAT, None, executed(0.2)), codes)["codebook"].value == pytest.approx(0.5, abs=0.01)
     assert predict_gains(Arms(FLAT, None, executed(0.6)), codes)["codebook"].value == 0
+
+
+def test_what_would_settle_it_is_a_number_of_demonstrations_or_the_upgrade_itself():
+    missed = MISSED["share of the distortion"]["encoder"]
+    always = math.hypot(missed.relative * 0.14, missed.absolute)
+    gain = Gain("encoder", 0.14, math.hypot(always, 0.1), "share of the distortion")
+    assert not 0.25 < Gain("encoder", 0.14, always, gain.unit).helps(0.1) < 0.75
+    times = gain.more(0.1, 0.75)
+    assert times is not None
+    assert times > 1
+    later = math.hypot(always, 0.1 / math.sqrt(times))
+    assert replace(gain, spread=later).helps(0.1) == pytest.approx(0.75)
+    near = Gain("codebook", 0.105, 0.2, "share of the distortion")
+    assert near.more(0.1, 0.75) is None
+    assert what_settles("encoder", gain, 12).startswith(
+        "encoder: the gain is 14 % of the policy's error, give or take 17"
+    )
+    assert re.search(
+        r"about \d+0 demonstrations to test on \(every seventh\), not 12", what_settles("encoder", gain, 12)
+    )
+    assert "only the upgrade itself" in what_settles("codebook", near, 12)

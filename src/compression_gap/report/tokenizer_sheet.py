@@ -16,14 +16,13 @@ Row = Mapping[str, Any]
 COLOURS = 6
 Y_LABEL = "squared error, % of the variance"
 CAPTION = (
-    "Squared error of held-out chunks, in % of the variance of the training chunks, against bits a chunk. A filled "
-    "mark stands at the least upper bound of its bits, the bar at the nominal bits, hollow marks at the prefixes from "
-    "which an ordered code has learned to be read. The curve is what a Gaussian "
-    "needs that has the variances of held-out chunks along the directions in which training chunks are uncorrelated: "
-    "the best code needs no more, so one that lies above spends more than it must, and one for actions that are not "
-    "Gaussian may lie below. The variances are of a sample, so the curve is an estimate. The "
-    "broken curve is what a denoiser needs that has learnt what these chunks are like; the best code needs no more "
-    "than that either. It ends at the finest noise that the denoiser knows. "
+    "Squared error of held-out chunks, in % of their variance, against bits a chunk. A filled mark stands at the "
+    "least upper bound of its bits, the bar at the nominal bits, hollow marks at the prefixes from which an ordered "
+    "code has learned to be read. The curve is what a Gaussian needs that has the variances of held-out chunks along "
+    "the directions in which training chunks are uncorrelated: the best code needs no more, so one that lies above "
+    "spends more than it must, and one for actions that are not Gaussian may lie below. The variances are of a "
+    "sample, so the curve is an estimate. The broken curve is what a denoiser needs that has learnt what these chunks"
+    " are like; the best code needs no more than that either. It ends at the finest noise that the denoiser knows. "
 )
 
 NOTES = (

@@ -38,6 +38,8 @@ THRESHOLD: dict[Unit, float] = {"points": 5.0, "share of the distortion": 0.1}
 """A gain that counts."""
 FAR = 2.0
 """Times the error of the same features without the code, and of the code itself, above which a head has not learned."""
+MANY = 100.0
+"""Times the demonstrations, above which more of them are no advice."""
 NEVER = 1e-10  # variance of scaled actions below which they never change
 DISTORTION = "mean squared error of a scaled action value"
 
@@ -116,7 +118,8 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
             f"{surely}whether a better {' or '.join(_NAMES[part] for part in open_parts)} helps{also} is not decided"
         )
         unknown = [f"{_NAMES[part]}: {UNKNOWN[part]}" for part in open_parts if gains[part] is None]
-        more = [_settle(part, gain, unit) for part in open_parts if (gain := gains[part]) is not None]
+        tested = len(np.unique(evidence.arms.own.demonstration))
+        more = [what_settles(part, gain, tested) for part in open_parts if (gain := gains[part]) is not None]
         settle = "; ".join([*unknown, *([take] if take else more)])
     else:
         reason = _reason(label, quantities, unit)
@@ -277,8 +280,12 @@ def _amount(value: float, unit: Unit) -> str:
     return f"{value:.1f} points" if unit == "points" else f"{100 * value:.0f} % of the policy's error"
 
 
-def _settle(part: Part, gain: Gain, unit: Unit) -> str:
-    return (
-        f"{_NAMES[part]}: more demonstrations to test on, or head seeds (--budget 1h), or the upgrade in a simulator; "
-        f"the gain is {_amount(gain.value, unit)}, give or take {_amount(1.645 * gain.spread, unit)}"
-    )
+def what_settles(part: Part, gain: Gain, tested: int) -> str:
+    """What would decide whether a part helps: so many demonstrations, or nothing but the upgrade."""
+    half = float(ndtri(0.95)) * gain.spread
+    seems = f"{_NAMES[part]}: the gain is {_amount(gain.value, gain.unit)}, give or take {_amount(half, gain.unit)}"
+    times = gain.more(THRESHOLD[gain.unit], SURE)
+    if times is None or times > MANY:
+        return f"{seems}: only the upgrade itself, made and measured, tells; predictions are not that exact"
+    needed = -(-round(times * tested) // 10) * 10
+    return f"{seems}: about {needed} demonstrations to test on (every seventh), not {tested}, or the upgrade itself"

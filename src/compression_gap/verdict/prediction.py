@@ -100,6 +100,14 @@ class Gain:
         """Probability that the gain is above a threshold, the error being normal."""
         return float(ndtr((self.value - threshold) / self.spread))
 
+    def more(self, threshold: float, sure: float) -> float | None:
+        """How many times as many demonstrations to test on would make it `sure` on which side of a threshold the gain
+        is, if it is what it seems. None if no number would: predictions missed by as much where the truth was known."""
+        missed = MISSED[self.unit][self.part]
+        always = (missed.relative * self.value / missed.factor) ** 2 + missed.absolute**2
+        wanted = ((self.value - threshold) / float(ndtri(sure))) ** 2
+        return None if wanted <= always else max(1.0, (self.spread**2 - always) / (wanted - always))
+
     @property
     def quantity(self) -> Quantity:
         """The estimate with its 90 % interval."""
