@@ -107,6 +107,7 @@ def test_one_row_for_each_and_a_crash_is_told_in_its_row(measured: Answer):
     assert oat["prefixes"][0]["bits"] < oat["prefixes"][1]["bits"] == pytest.approx(oat["code_length_bits"]["value"])
     assert oat["prefixes"][1]["squared_error"] == oat["squared_error"]
     assert 0 < moody["unwritten"] < 30
+    assert 0 <= binning["unseen"] < 0.1 < binning["used"] < 1
     assert "raise an error" in moody["failure"]
     assert "too far right" in moody["failure"]
     assert "speed" not in moody

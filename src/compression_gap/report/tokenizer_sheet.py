@@ -60,9 +60,10 @@ NOTES = (
         "published. Squared errors compare what came of it, and not the ideas.",
     ),
     (
-        "Dead ids",
-        "were not seen in the training chunks at a place of the code, beyond those that the ids seen there once or "
-        "twice say are still to come: the average over places, as often as codes reach them. An id may be dead at one "
+        "Ids in use, dead, new",
+        "are averages over the places of a code, as often as codes reach them: the share of the vocabulary that came "
+        "there in training chunks; what was not, beyond those ids that the ones seen once or twice say are still to "
+        "come; and how likely the next chunk has one that was not seen yet (Good and Turing). An id may be dead at one "
         "place and in use at another.",
     ),
     (
@@ -82,7 +83,9 @@ def table(rows: Sequence[Row], given: str | None) -> tuple[Line, ...]:
         ("rate", "marginals, bits ≤", lambda row: _quantity(row["marginal_bits"])),
         ("rate", f"given {given or 'the state'}, bits ≤", lambda row: _quantity(row["given_bits"])),
         ("use", "perplexity", lambda row: plain(row["perplexity"])),
-        ("use", "dead ids, %", lambda row: _percent(row["dead"])),
+        ("use", "ids in use, % ≥", lambda row: _percent(row["used"])),
+        ("use", "dead ids, % ≤", lambda row: _percent(row["dead"])),
+        ("use", "next id is new, %", lambda row: _percent(row["unseen"])),
         ("error", "error, mm", lambda row: _quantity(row["mm"], 2)),
         ("error", "99 %, worst, mm", lambda row: _pair(row["mm_99"], row["mm_worst"])),
         ("error", "error, degrees", lambda row: plain(row["degrees"], 2)),

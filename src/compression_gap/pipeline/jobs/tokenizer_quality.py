@@ -111,8 +111,12 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=4):
         learnt = model.ids(seen.tokens).numpy()
         used = positions(learnt, nobody, tokenizer.vocab_size)
         reach = reached(seen.tokens, len(used))
-        perplexity = [place.perplexity.value or 1.0 for place in used]
-        dead = [(place.dead.value or 0.0) / tokenizer.vocab_size for place in used]
+        of_places = {
+            "perplexity": [place.perplexity.value or 1.0 for place in used],
+            "used": [place.used.value or 0.0 for place in used],
+            "dead": [(place.dead.value or 0.0) / tokenizer.vocab_size for place in used],
+            "unseen": [place.unseen.value or 0.0 for place in used],
+        }
         total = held_out_marginals(learnt, ids.numpy(), whole.demonstration, tokenizer.vocab_size)
         nominal = nominal_bits(tokenizer, whole.tokens.length)
         generator = torch.Generator().manual_seed(seed_of("corruption"))
@@ -126,8 +130,7 @@ class TokenizerQuality(Job, kind="tokenizer_quality", version=4):
             "nominal_bits": nominal,
             "code_length_bits": dataclasses.asdict(code_length),
             "marginal_bits": dataclasses.asdict(total),
-            "perplexity": float(np.average(perplexity, weights=reach)),
-            "dead": float(np.average(dead, weights=reach)),
+            **{name: float(np.average(values, weights=reach)) for name, values in of_places.items()},
             "unwritten": len(held) - len(rows),
             "unreadable": int((~told.valid).sum()),
             "failure": written.failure or told.failure,
