@@ -11,6 +11,7 @@ import torch
 
 from compression_gap.measures.contrastive import Contrast, certified_information, largest_mean
 from compression_gap.measures.quantity import Quantity
+from compression_gap.seeds import seed_of
 
 QUICK = Contrast(steps=10, batch=64, warmup=5, width=16)
 
@@ -63,6 +64,19 @@ def test_chunks_of_few_demonstrations_certify_nothing(tmp_path: Path):
     found = bound(*gaussian(4, 20.0, 1500), 100, tmp_path)
     assert found.value is None
     assert found.note == "undetermined: 15 demonstrations, at least 16 are needed"
+
+
+def test_of_many_demonstrations_some_are_drawn_and_the_others_do_not_matter(tmp_path: Path):
+    seen, chunk = gaussian(4, 8, 120)
+    number = torch.arange(120)
+    drawn = np.random.default_rng(seed_of("halves")).permutation(120) < 40
+    few = QUICK.replace(most=40)
+    one, other = torch.from_numpy(seen).float(), torch.from_numpy(seen).float().clone()
+    other[~drawn] = 7.0
+    target = torch.from_numpy(chunk).float()
+    found = certified_information(one, target, number, few, tmp_path / "a", quiet)
+    assert found == certified_information(other, target, number, few, tmp_path / "b", quiet)
+    assert found != certified_information(one, target, number, QUICK, tmp_path / "c", quiet)
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9])

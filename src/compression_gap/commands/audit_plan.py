@@ -106,7 +106,7 @@ LONG = Budget(
     training_steps=8000,
     probing=Probing(),
     gripper=TokenProbing(),
-    contrast=Contrast(steps=1200),
+    contrast=Contrast(steps=1200, most=8192),
     heads=HeadTraining(steps=1600),
     digit_heads=HeadTraining(steps=3200),
     regression=HeadTraining(steps=3200, batch=256),

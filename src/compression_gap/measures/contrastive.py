@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
-from compression_gap.config import counted
+from compression_gap.config import added_later, counted
 from compression_gap.data.normalise import Standardise
 from compression_gap.measures.clusters import LEVEL
 from compression_gap.measures.early_stopping import train_and_stop
@@ -56,6 +56,9 @@ class Contrast(Training, family="settings", kind="contrast", version=1):
     """Of AdamW, betas (0.9, 0.95), no weight decay."""
     width: int = 64
     """Of the critics."""
+    most: int = added_later(4096)
+    """Demonstrations that are looked at; of more, so many are drawn. Every one is matched with every other of its half,
+    so time and memory grow with the square, and what can be certified only with the logarithm."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,9 @@ def certified_information(
         return Quantity(None, "lower bound", BITS, DEMONSTRATIONS, note=note)
     order = torch.from_numpy(np.random.default_rng(seed_of("halves")).permutation(len(names)))
     place = order.to(number.device)[number]
+    if len(names) > contrast.most:
+        drawn = place < contrast.most
+        features, chunk, place = features[drawn], chunk[drawn], place[drawn]
     found: list[tuple[float, int]] = []
     for half in (0, 1):
 

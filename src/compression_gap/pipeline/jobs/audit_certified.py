@@ -22,7 +22,7 @@ SECONDS_A_PAIR = 4e-5  # of a training batch
 
 
 @dataclass(frozen=True)
-class CertifiedBits(Job, kind="certified_bits", version=1):
+class CertifiedBits(Job, kind="certified_bits", version=2):
     """A lower bound, with 95 %, on the bits that what an arm is told shares with the next chunk at a resolution.
     Writes summary.json."""
 
