@@ -195,9 +195,9 @@ def _code(
     needed = excess = None
     if squared and code is not None and code.value is not None:
         reached = [rate for rate, error in points if error <= squared]
-        bits = min([float(gaussian_rate(spectrum, np.array([squared])).values[0]), *reached, code.value])
-        needed = Quantity(bits, "upper bound", BITS, DEMONSTRATIONS)
-        excess = Quantity(code.value - bits, "estimate", BITS, DEMONSTRATIONS)
+        bits = min([float(gaussian_rate(spectrum, np.array([squared])).values[0]), *reached])
+        needed = tightest([code, Quantity(bits, "upper bound", BITS, DEMONSTRATIONS)])  # this code does it with its own
+        excess = Quantity(code.value - (needed.value or 0.0), "estimate", BITS, DEMONSTRATIONS)
     return CodeRow(
         name=plan.name,
         spec=spec,
