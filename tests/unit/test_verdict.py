@@ -165,7 +165,7 @@ def test_with_a_curve_gains_are_in_points_and_a_gain_that_no_success_hangs_on_is
 
 def test_a_head_that_has_not_learned_its_code_says_nothing():
     own = executed(0.9, 0.9, 0.9, bits=8.0)
-    good, fair = np.full(40, 0.2), np.full(60, 0.4)
+    good, fair = np.full(40, 0.2), np.full(60, 0.85)
     lost = offline_verdict(evidence(own, encoder=0.9, codebook=0.9, without_code=good))
     assert (lost.label, lost.leaning) == ("undetermined", None)
     assert lost.reason.startswith("the head errs 3.0 times what the same features without the code")
@@ -349,3 +349,14 @@ def test_what_would_settle_it_is_a_number_of_demonstrations_or_the_upgrade_itsel
         r"about \d+0 demonstrations to test on \(every seventh\), not 12", what_settles("encoder", gain, 12)
     )
     assert "only the upgrade itself" in what_settles("codebook", near, 12)
+
+
+def test_a_policy_that_errs_more_than_its_features_need_is_not_called_saturated():
+    own = executed(0.3, 0.3, 0.3, bits=8.0)
+    near, less = np.full(40, 0.28), np.full(60, 0.2)
+    kind = {"encoder": 0.29, "codebook": 0.3, "tokenizer": 0.05}
+    assert offline_verdict(evidence(own, without_code=near, **kind)).label == "none: saturated"
+    found = offline_verdict(evidence(own, without_code=less, **kind))
+    assert (found.label, found.leaning, found.probability) == ("undetermined", None, None)
+    assert re.search(r"but the same features without the code err 3\d % less$", found.reason)
+    assert found.settle.startswith("a policy without the code")

@@ -121,6 +121,8 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
         tested = len(np.unique(evidence.arms.own.demonstration))
         more = [what_settles(part, gain, tested) for part in open_parts if (gain := gains[part]) is not None]
         settle = "; ".join([*unknown, *([take] if take else more)])
+    elif label == "none: saturated" and (unasked := _without_code_errs_less(evidence, unit)) is not None:
+        return OfflineVerdict("undetermined", None, None, unasked, SETTLES_CODE, unit, helps, quantities, measured)
     else:
         reason = _reason(label, quantities, unit)
         return OfflineVerdict(label, probability, None, reason, "", unit, helps, quantities, measured)
@@ -147,6 +149,7 @@ SETTLES_NOTHING = (
 )
 
 
+SETTLES_CODE = "a policy without the code, or one over it that is larger or trained longer, made and measured"
 NOT_LEARNED = "not known: the head has not learned to predict the code"
 SETTLES_HEADS = "heads that learn longer (a larger --budget), more demonstrations, or the policy itself in a simulator"
 
@@ -238,6 +241,21 @@ def not_learned(error: float, without_code: float, read_back: float) -> str | No
     return (
         f"the head errs {times:.1f} times what the same features without the code, and the code itself, err together: "
         "it has not learned to predict the code"
+    )
+
+
+def _without_code_errs_less(evidence: OfflineEvidence, unit: Unit) -> str | None:
+    """Why a policy that no upgrade helps may still not be saturated; None if it errs about as little as the same
+    features allow without its code. Doing without it is no upgrade that was calibrated, so this only abstains."""
+    if evidence.without_code is None or evidence.reconstruction is None or unit == "points":
+        return None
+    own = max(float(evidence.arms.own.errors[-1].mean()), NEVER)
+    less = 1 - float(evidence.without_code.mean()) / own
+    if less <= THRESHOLD[unit]:
+        return None
+    return (
+        "neither a better encoder nor a finer code nor more demonstrations are predicted to help, but the same "
+        f"features without the code err {100 * less:.0f} % less"
     )
 
 
