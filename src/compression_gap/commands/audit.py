@@ -15,10 +15,9 @@ from rich.text import Text
 
 from compression_gap import config
 from compression_gap.commands.answer import Answer, finish, show_failures
-from compression_gap.commands.audit_data import Source, dataset_of, naming
+from compression_gap.commands.audit_data import LETTERS, Source, dataset_of, naming
 from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPlan, audit_plan
 from compression_gap.commands.audit_verdict import verdicts_of
-from compression_gap.commands.coded_data import LETTERS
 from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.code_lengths import CodeLengths, information
 from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Quantity, tightest

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from compression_gap import config
-from compression_gap.commands.audit_data import Source, dataset_of, naming
+from compression_gap.commands.audit_data import LETTERS, Source, dataset_of, naming
 from compression_gap.commands.selection import Selection
 from compression_gap.data.split import TRAIN
 from compression_gap.data.trajectories import Chunking
@@ -28,7 +28,6 @@ from compression_gap.store import Store
 from compression_gap.tokenizers.base import TokenizerSpec
 from compression_gap.training import Training
 
-LETTERS = 6  # of a dataset's digest, by which pages of datasets of one name are told apart
 FEWEST_EPISODES, HELD_OUT = 10, "every tenth is held out and measured on"
 # passes over the training chunks, and the most steps; short codes of few demonstrations are learned in seconds
 LEARNING = (100, Training(8000, batch=64, learning_rate=2e-3, schedule="cosine"))

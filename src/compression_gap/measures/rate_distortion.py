@@ -61,11 +61,7 @@ def spectrum(covariance: Float[np.ndarray, "n n"]) -> Spectrum:
     """
     if not np.isfinite(covariance).all():
         raise ValueError("the covariance holds NaN or infinite numbers; run the data through a check first")
-    spread = np.diag(covariance)
-    variances = np.linalg.eigvalsh(covariance)[::-1]
-    kept = variances[variances > SINGULAR * max(variances[0], 0.0)]
-    constant = tuple(int(n) for n in np.flatnonzero(spread <= SINGULAR * max(spread.max(), 0.0)))
-    return Spectrum(kept, constant, len(variances) - len(kept))
+    return _spectrum(np.linalg.eigvalsh(covariance), np.diag(covariance))
 
 
 def held_out_spectrum(learnt: Float[np.ndarray, "N n"], held: Float[np.ndarray, "M n"]) -> Spectrum:
@@ -83,10 +79,14 @@ def held_out_spectrum(learnt: Float[np.ndarray, "N n"], held: Float[np.ndarray, 
     if not (np.isfinite(centred).all() and np.isfinite(away).all()):
         raise ValueError("vectors hold NaN or infinite numbers; run the data through a check first")
     directions = np.linalg.eigh(centred.T @ centred / len(learnt))[1]
-    variances = np.sort(((away @ directions) ** 2).mean(axis=0))[::-1]
     spread = np.maximum((centred**2).mean(axis=0), (away**2).mean(axis=0))
-    kept = variances[variances > SINGULAR * variances[0]]
-    constant = tuple(int(n) for n in np.flatnonzero(spread <= SINGULAR * spread.max()))
+    return _spectrum(np.sort(((away @ directions) ** 2).mean(axis=0)), spread)
+
+
+def _spectrum(variances: Float[np.ndarray, " n"], spread: Float[np.ndarray, " n"]) -> Spectrum:
+    """From the variances along directions, smallest first, and those of the single values."""
+    kept = variances[::-1][variances[::-1] > SINGULAR * max(variances[-1], 0.0)]
+    constant = tuple(int(n) for n in np.flatnonzero(spread <= SINGULAR * max(spread.max(), 0.0)))
     return Spectrum(kept, constant, len(variances) - len(kept))
 
 
