@@ -21,7 +21,7 @@ BETTER: tuple[Arm, ...] = ("candidate", "state")
 """What an encoder is compared with: the first that may help, of those that there are."""
 FINER = 0.25
 """Squared error of the code that is judged for the own one's place, as a share of the own one's: where rounding is
-fine, one more bit an action value leaves that much. Twice the tokens left 0.30 to 0.34 where it was calibrated."""
+fine, one more bit an action value leaves that much."""
 SAME = "the candidate's features are those of the policy's own encoder, so nothing is compared"
 NOT_BETTER = "the candidate's features are not better than the policy's own"
 OTHERS = "which says nothing about other encoders"

@@ -30,7 +30,7 @@ def cluster_mean(values: Float[np.ndarray, "seeds N"], demonstration: Int[np.nda
 
     Whole clusters are drawn, always the same (Davison & Hinkley 1997, section 3.8). Percentiles of G clusters are too
     narrow, by sqrt((G - 1) / G) and for Student's t instead of the normal distribution: they are moved away from the
-    mean by as much (Hesterberg 2015, arXiv 1411.5279, section 5.4). Eight clusters then cover 95 %, not 90.
+    mean by as much (Hesterberg 2015, arXiv 1411.5279, section 5.4).
     Raises ValueError if there is only one demonstration.
     """
     _, cluster = np.unique(demonstration, return_inverse=True)
