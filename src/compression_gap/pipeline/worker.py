@@ -14,6 +14,7 @@ from multiprocessing.context import ForkServerContext
 import torch
 
 from compression_gap.consent import remote_code_is_trusted, trust_remote_code
+from compression_gap.pipeline.allocator import keep_freed_memory
 from compression_gap.pipeline.job import Job
 from compression_gap.pipeline.making import making
 from compression_gap.store import Store
@@ -79,6 +80,7 @@ def serve(store: Store, device: str, trusted: bool, orders: Connection) -> None:
     """Does one job after another until whoever gives them is gone."""
     if trusted:
         trust_remote_code()
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     os.dup2(2, 1)  # what libraries print must not get between the result and who reads it
     with contextlib.suppress(EOFError):
