@@ -4,8 +4,8 @@ Command: cgap run codebook_size_cpu
 Cost:    5 hours on two cores without a GPU by --dry-run, 2.2 where it was measured (docs/reproduce.md); run it again to
          go on after a stop
 Expect:  at 10 mm the gain from weak to strong grows with the codebook, from 6 points with 81 codes to 21 with 4096,
-         where Diffusion gains 22; no verdict, because six of 18 arms are labelled undertrained. Codebooks, seeds,
-         tolerance and budgets were fixed here before the first run.
+         where Diffusion gains 22; no verdict, because six of 18 arms are labelled undertrained. Codebooks, seeds and
+         tolerance were fixed here before the first run, the steps before the one that is told.
 
 Five codebooks of 81 to 4096 codes, all with eight tokens of four latent dimensions, so that nothing but the levels of
 their quantizer changes (the paper's largest codebook has a fifth dimension). The encoder gain, from the weak encoder to
