@@ -17,7 +17,7 @@ from compression_gap.measures.encoder_probe import Probing
 from compression_gap.pipeline.cell import Cell, Sight
 from compression_gap.pipeline.job import Job, with_needs
 from compression_gap.pipeline.jobs import SUMMARY, ActionDenoisers, EncoderQuality
-from compression_gap.pipeline.plan import evaluations, trained_agent
+from compression_gap.pipeline.plan import judged, trained_agent
 from compression_gap.pipeline.worker import run_here
 from compression_gap.store import Store
 from compression_gap.suites.tabletop.suite import Tabletop
@@ -33,11 +33,11 @@ def test_matched_encoders_of_equal_weights_give_equal_results_to_the_last_bit(
         for name, spec in twins(tmp_path, training).items()
     ]
     agents = [trained_agent(cell) for cell in cells]
-    judged: list[Job] = [evaluations(cell, "greedy")[0] for cell in cells]
+    rollouts: list[Job] = [judged(agent, cells[0].rollouts, "greedy")[0] for agent in agents]
     assert agents[0].digest != agents[1].digest  # so nothing is shared but the demonstrations and their pictures
-    for job in with_needs(judged):
+    for job in with_needs(rollouts):
         run_here(job, store, "cpu", lambda fraction, text: None)
-    for jobs in (agents, judged, *([[agent.features[0] for agent in agents]] if training == "frozen" else [])):
+    for jobs in (agents, rollouts, *([[agent.features[0] for agent in agents]] if training == "frozen" else [])):
         first, second = (contents(store.folder(job)) for job in jobs)
         assert first == second
         assert first

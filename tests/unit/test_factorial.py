@@ -95,9 +95,9 @@ def test_every_size_is_compared_with_its_own():
 def test_its_jobs_are_planned_without_simulator_and_models(tmp_path: Path):
     plan = commands.forecast("factorial", tmp_path, workers=2, videos=0).data
     kinds = [job["job"].partition("/")[0] for job in plan["jobs"]]
-    assert kinds.count("trained_agent") == 4 * 2 * (5 + 1)
+    assert kinds.count("trained_agent") == 4 * 2 * 5
     assert kinds.count("evaluation") == 4 * 2 * (5 + 2) * 10  # one for each task
-    assert kinds.count("trained_tokenizer") == 5 + 1  # shared by the sizes
+    assert kinds.count("trained_tokenizer") == 5  # shared by the sizes
     assert kinds.count("features") == kinds.count("drawings") == 5 * 10  # ten attempts a piece
     pictures = {job["title"]: job["disk_mb"] for job in plan["jobs"] if job["job"].startswith("drawings")}
     assert 5 * sum(pictures.values()) == pytest.approx(500 * 260 * 2 * 128 * 128 * 3 / 1e6, rel=0.1)

@@ -12,7 +12,7 @@ from compression_gap import config, studies
 from compression_gap.commands.answer import Answer, finish, show_failures
 from compression_gap.commands.judged import judge, read_rows, show_success
 from compression_gap.pipeline.cell import Cell
-from compression_gap.pipeline.plan import evaluations, trained_agent
+from compression_gap.pipeline.plan import judged, trained_agent
 from compression_gap.store import Store
 
 
@@ -35,14 +35,15 @@ def try_cell(
         seed=grid.seeds[0] if seed is None else seed,
     )
     cell = config.override(cell, leaves)
-    runs = {decoding: evaluations(cell, decoding) for decoding in cell.method.decodings}
+    agent = trained_agent(cell)
+    runs = {decoding: judged(agent, cell.rollouts, decoding) for decoding in cell.method.decodings}
     outcome = finish([job for jobs in runs.values() for job in jobs], store, workers, device, quiet=quiet)
     success = {
         decoding: judge(read_rows(store, jobs), cell.suite)
         for decoding, jobs in runs.items()
         if all(map(store.has, jobs))
     }
-    folder = str(store.folder(trained_agent(cell)))
+    folder = str(store.folder(agent))
     data = {
         "cell": config.to_json(cell),
         "agent": folder,

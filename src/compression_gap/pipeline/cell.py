@@ -139,7 +139,6 @@ class Grid:
     """Names of the sights between which the encoder gain is taken."""
     development: Rollouts
     """Initial states outside the grid, on which convergence is measured."""
-    development_seed: int = 1000
     tolerance_mm: float | None = None
     """The primary tolerance, declared before the run; None for suites that know only success and failure."""
     state: str | None = None

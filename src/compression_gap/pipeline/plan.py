@@ -119,9 +119,23 @@ def trained_agent(cell: Cell, training: Training | None = None, milestones: tupl
     )
 
 
-def evaluations(cell: Cell, decoding: Decoding) -> tuple[Evaluation, ...]:
-    """The cell's agent, judged."""
-    return judged(trained_agent(cell), cell.rollouts, decoding)
+def evaluations(grid: Grid, cell: Cell, decoding: Decoding) -> tuple[Evaluation, ...]:
+    """The agent of one of the grid's cells, judged."""
+    agent, milestone = _run(grid, cell)
+    return judged(agent, cell.rollouts, decoding, milestone)
+
+
+def _run(grid: Grid, cell: Cell) -> tuple[TrainedAgent, int | None]:
+    """The run that makes a cell's agent, and after how many of its steps if not all.
+
+    Under the first seed it goes on to twice the cell's steps, because convergence is read from what they add.
+    """
+    training = cell.method.training
+    if cell.seed != grid.seeds[0]:
+        return trained_agent(cell), None
+    if training.schedule != "constant":
+        raise ValueError(f"method {cell.method.name!r}: convergence is only defined for a constant learning rate")
+    return trained_agent(cell, replace(training, steps=2 * training.steps), (training.steps,)), training.steps
 
 
 def judged(
@@ -143,26 +157,22 @@ def side_by_side(suite: SuiteSpec) -> tuple[int | None, ...]:
 
 @dataclass(frozen=True)
 class Doubling:
-    """An arm's development run, judged after N steps and after 2N: what convergence is read from."""
+    """An arm's run under the first seed, judged after N steps and after 2N: what convergence is read from."""
 
     agent: TrainedAgent
     once: tuple[Evaluation, ...]
     twice: tuple[Evaluation, ...]
 
 
-def doubling(grid: Grid, cell: Cell, decoding: Decoding) -> Doubling:
-    """The arm of `cell` trained twice as long with the development seed, on initial states outside the grid.
+def doubling(grid: Grid, arm: Cell, decoding: Decoding) -> Doubling:
+    """The run of `arm`, a cell of the first seed, on initial states outside the grid.
 
     Raises ValueError if its learning rate is not constant: only then is the first half of a run a shorter run.
     """
-    training = cell.method.training
-    if training.schedule != "constant":
-        raise ValueError(f"method {cell.method.name!r}: convergence is only defined for a constant learning rate")
-    twice = replace(training, steps=2 * training.steps)
-    agent = trained_agent(cell.replace(seed=grid.development_seed), twice, milestones=(training.steps,))
+    agent, milestone = _run(grid, arm)
     return Doubling(
         agent,
-        once=judged(agent, grid.development, decoding, milestone=training.steps),
+        once=judged(agent, grid.development, decoding, milestone),
         twice=judged(agent, grid.development, decoding),
     )
 
@@ -192,7 +202,7 @@ def jobs_of(grid: Grid) -> list[Job]:
     jobs: list[Job | None] = [*expert(grid.base)]
     for cell in grid.cells:
         for decoding in cell.method.decodings:
-            jobs += evaluations(cell, decoding)
+            jobs += evaluations(grid, cell, decoding)
         if cell.method.tokenizer is not None:
             jobs += replays(cell)
     for cell in arms(grid):
@@ -209,7 +219,7 @@ def jobs_of(grid: Grid) -> list[Job]:
 
 def videos_of(grid: Grid, count: int) -> list[Videos]:
     """The first episodes of every cell and task, by its primary decoding."""
-    runs = [evaluations(cell, cell.method.decodings[0]) for cell in grid.cells]
+    runs = [evaluations(grid, cell, cell.method.decodings[0]) for cell in grid.cells]
     return [Videos(job, count) for run in runs for job in run]
 
 

@@ -48,7 +48,7 @@ class Results:
     def rung(self, method: Method, sight: Sight, decoding: Decoding, tolerance: float | None) -> Rung | None:
         """The episodes of one arm, seed by seed; None if no seed is finished."""
         cells = [self.grid.base.replace(method=method, sight=sight, seed=seed) for seed in self.grid.seeds]
-        return self._stack([evaluations(cell, decoding) for cell in cells], tolerance)
+        return self._stack([evaluations(self.grid, cell, decoding) for cell in cells], tolerance)
 
     def replay_rung(self, method: Method, tolerance: float | None) -> Rung | None:
         """The episodes of the codebook replay of a method that has a code."""

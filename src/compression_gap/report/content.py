@@ -39,7 +39,7 @@ class Cell:
     convergence: Convergence
     """Whether training longer would change the answer."""
     change_on_doubling: Measured | None = None
-    """Points of success that doubling the steps added, on a development seed, with the interval over initial states."""
+    """Points of success that doubling the steps added under the first seed, with the interval over initial states."""
 
     @property
     def arm(self) -> str:

@@ -1,7 +1,7 @@
 """The paper's third experiment, literally: does a larger codebook let more of a better encoder through?
 
 Command: cgap run codebook_size --device cuda        (needs the extras `libero` and `vision`, and SigLIP's weights)
-Cost:    939 jobs, 19 GB of disk; 34,000 hours of a laptop's core, half of it if the factorial was run in the same
+Cost:    928 jobs, 18 GB of disk; 29,000 hours of a laptop's core, half of it if the factorial was run in the same
          store; so a machine with GPUs
 Expect:  as published (arXiv 2604.03191, table 3: peak success in %, 500 rollouts, one seed a cell)
 

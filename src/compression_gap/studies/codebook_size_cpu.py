@@ -23,12 +23,11 @@ from compression_gap.studies import tabletop
 
 LEVELS = ((3, 3, 3, 3), (4, 4, 4, 4), (5, 5, 5, 5), (8, 5, 5, 5), (8, 8, 8, 8))
 CODES = (81, 256, 625, 1000, 4096)
-STEPS = 8000
 
 
 def oat(codes: int, levels: tuple[int, ...]) -> Method:
     """The tabletop study's OAT with another codebook, judged by its likeliest tokens only."""
-    return tabletop.oat(f"OAT 8x{codes}", levels).replace(decodings=("greedy",), training__steps=STEPS)
+    return tabletop.oat(f"OAT 8x{codes}", levels).replace(decodings=("greedy",))
 
 
 def grid() -> Grid:
@@ -37,6 +36,6 @@ def grid() -> Grid:
         tabletop.grid(),
         name="codebook_size_cpu",
         question="Does a larger codebook let more of a better encoder through?",
-        methods=(tabletop.DIFFUSION.replace(training__steps=STEPS), *map(oat, CODES, LEVELS)),
+        methods=(tabletop.DIFFUSION, *map(oat, CODES, LEVELS)),
         seeds=(0, 1, 2),
     )

@@ -1,8 +1,8 @@
 """The paper's first experiment, literally: does OAT pass on what SigLIP sees beyond ResNet-18, as Diffusion does?
 
 Command: cgap run factorial --device cuda            (needs the extras `libero` and `vision`, and SigLIP's weights)
-Cost:    177 jobs, 19 GB of disk; 38,000 hours of a laptop's core,
-         so a machine with GPUs: 48 agents are trained for 142,000 steps or twice as many, and judged 56 times
+Cost:    816 jobs, 19 GB of disk; 33,000 hours of a laptop's core, so a machine with GPUs: 40 agents are trained for
+         142,000 steps, eight of them for twice as many, and judged 56 times
 Expect:  as published (arXiv 2604.03191, table 1: peak success in %, 500 rollouts, one seed a cell)
 
                         ResNet-18   SigLIP    gain

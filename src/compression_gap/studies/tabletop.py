@@ -54,6 +54,6 @@ def grid() -> Grid:
         weak="weak",
         strong="strong",
         state="state",
-        development=Rollouts("development", episodes=100, execute=4),
+        development=Rollouts("development", episodes=400, execute=4),
         tolerance_mm=10.0,
     )
