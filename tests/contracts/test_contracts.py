@@ -27,7 +27,7 @@ def test_tokenizer(kind: str):
 VARIANTS = [
     Binning(bins=16, placement="quantile"),
     Binning(bins=16, range="percentile"),
-    Oat.small().replace(tokens=3, levels=(4, 3), width=32, head_width=16, prefixes="all", dither=0.5),
+    Oat.small().replace(tokens=3, levels=(4, 3), width=32, head_width=16, prefixes="all", dither=0.5, search=1),
     small("tokenizers", "hub").replace(refit=True),
 ]
 

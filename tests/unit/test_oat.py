@@ -141,6 +141,42 @@ def test_dither_is_a_share(dither: float):
         Oat(dither=dither)
 
 
+def test_the_search_ends_where_no_digit_can_be_moved_to_read_back_better():
+    tokenizer = built(SMALL.replace(search=20, nested_dropout=False))
+    chunks = smooth_chunks(6, tokenizer.shape)
+    scaled, ids = tokenizer.scaling(chunks), tokenizer.encode(chunks).ids
+
+    def error(ids: torch.Tensor) -> torch.Tensor:
+        decoded = tokenizer.decode(Tokens(ids, torch.full((len(ids),), 4)))
+        assert decoded.valid.all()
+        return (tokenizer.scaling(decoded.chunk) - scaled).square().mean(dim=(1, 2))
+
+    tokenizer.search = 0
+    guessed = tokenizer.encode(chunks).ids
+    assert (error(ids) <= error(guessed) + 1e-6).all()
+    assert (error(ids) < 0.99 * error(guessed)).any()
+    for token in range(4):
+        for digit, (levels, worth) in enumerate([(5, 1), (3, 5)]):
+            for step in (-1, 1):
+                level = tokenizer.fsq.to_digits(ids[:, token])[:, digit] + step
+                moved = ids.clone()
+                moved[:, token] += torch.where((level >= 0) & (level < levels), step * worth, 0)
+                assert (error(moved) >= error(ids) - 1e-6).all()
+
+
+def test_the_search_goes_from_coarse_to_fine():
+    tokenizer, plain = built(SMALL.replace(search=1)), built()
+    chunks = smooth_chunks(40, tokenizer.shape)
+    scaled = tokenizer.scaling(chunks)
+    found, guessed = (one.encode(chunks).ids for one in (tokenizer, plain))
+    first = [plain.errors(scaled, ids, 1) for ids in (found, guessed)]
+    assert (first[0] <= first[1]).all()
+    assert (first[0] < first[1]).any()
+    only_first = torch.cat([found[:, :1], guessed[:, 1:]], dim=1)
+    second = [plain.errors(scaled, ids, 2) for ids in (found, only_first)]
+    assert (second[0] <= second[1]).all(), "the second token is sought behind the first that was found"
+
+
 def test_tokens_may_hold_several_actions():
     tokenizer = built(SMALL.replace(patch=2, gated=True))
     chunks = smooth_chunks(5, tokenizer.shape)
@@ -165,6 +201,8 @@ def test_settings_that_cannot_work_are_refused():
         Oat(tokens=0)
     with pytest.raises(ValueError, match=r"Oat\.patch: expected at least 1, got 0"):
         Oat(patch=0)
+    with pytest.raises(ValueError, match=r"Oat\.search: expected 0 or more passes, got -1"):
+        Oat(search=-1)
     with pytest.raises(ValueError, match="multiple of head_width 64, got 100"):
         Oat(width=100)
     with pytest.raises(ValueError, match="at least 2 levels"):

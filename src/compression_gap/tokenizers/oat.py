@@ -62,6 +62,11 @@ class Oat(TokenizerSpec, kind="oat"):
     """Share of chunks whose latents training leaves unrounded and adds uniform noise of one level's width to (Parker et
     al. 2024, arXiv 2411.19842): their gradients are those of what is computed, and not straight through a rounding."""
 
+    search: int = added_later(0)
+    """Passes over a code that was written, token by token: each digit moves by a level where the prefix that ends there
+    then reads the chunk back better. Not in the paper, whose encoder learns to guess the code in one go; a pass takes
+    two decodings for every digit of the code."""
+
     def __post_init__(self) -> None:
         if self.tokens < 1:
             raise ValueError(f"Oat.tokens: expected at least 1, got {self.tokens}")
@@ -69,6 +74,8 @@ class Oat(TokenizerSpec, kind="oat"):
             raise ValueError(f"Oat.patch: expected at least 1, got {self.patch}")
         if not 0.0 <= self.dither <= 1.0:
             raise ValueError(f"Oat.dither: expected a share from 0 to 1, got {self.dither}")
+        if self.search < 0:
+            raise ValueError(f"Oat.search: expected 0 or more passes, got {self.search}")
         if self.head_width < 1:
             raise ValueError(f"Oat.head_width: expected at least 1, got {self.head_width}")
         if self.width < 1 or self.width % self.head_width:
@@ -111,7 +118,7 @@ class OatTokenizer(Tokenizer):
         self.fsq = Fsq(spec.levels)
         self.vocab_size, self.digits = self.fsq.codes, self.fsq.levels
         self.ordered, self.balanced = spec.nested_dropout, spec.balanced
-        self.by_weight, self.dither = spec.drawn == "by_weight", spec.dither
+        self.by_weight, self.dither, self.search = spec.drawn == "by_weight", spec.dither, spec.search
         self.scaling = ActionScaling(shape.actions)
         width, heads = spec.width, spec.width // spec.head_width
 
@@ -146,7 +153,10 @@ class OatTokenizer(Tokenizer):
 
     @torch.no_grad()
     def encode(self, chunk: Float[Tensor, "B T D"]) -> Tokens:
-        ids = self.fsq.to_ids(self.to_points(self.scaling(chunk)))
+        scaled = self.scaling(chunk)
+        ids = self.fsq.to_ids(self.to_points(scaled))
+        for _ in range(self.search):
+            ids = self.searched(scaled, ids)
         return Tokens(ids, torch.full((len(ids),), self.max_tokens, device=ids.device))
 
     @torch.no_grad()
@@ -158,6 +168,27 @@ class OatTokenizer(Tokenizer):
         ids = functional.pad(ids, (0, self.max_tokens - ids.shape[1]))
         scaled = self.to_actions(self.fsq.to_points(ids), tokens.length)
         return Decoded(self.scaling.inverse(scaled), valid)
+
+    def searched(self, scaled: Float[Tensor, "B T D"], ids: Int[Tensor, "B L"]) -> Int[Tensor, "B L"]:
+        """The codes after one pass of the search: coordinate descent, coarse to fine."""
+        lengths = self.prefix_lengths or [self.max_tokens]
+        for token in range(self.max_tokens):
+            length = next(length for length in lengths if length > token)
+            error = self.errors(scaled, ids, length)
+            for digit, (levels, radix) in enumerate(zip(self.fsq.levels, self.fsq.radix, strict=True)):
+                for step in (-1, 1):
+                    moved = ids.clone()
+                    level = self.fsq.to_digits(ids[:, token])[:, digit] + step
+                    moved[:, token] += torch.where((level >= 0) & (level < levels), step * radix, 0)
+                    found = self.errors(scaled, moved, length)
+                    ids = torch.where((found < error)[:, None], moved, ids)
+                    error = torch.minimum(found, error)
+        return ids
+
+    def errors(self, scaled: Float[Tensor, "B T D"], ids: Int[Tensor, "B L"], length: int) -> Float[Tensor, " B"]:
+        """Mean squared error of the scaled actions that the first `length` tokens of each code read back."""
+        lengths = torch.full((len(ids),), length, device=ids.device)
+        return (self.to_actions(self.fsq.to_points(ids), lengths) - scaled).square().mean(dim=(1, 2))
 
     def loss(self, chunk: Float[Tensor, "B T D"]) -> Loss:
         """Mean squared error of the scaled actions, read off a random prefix of the code (nested dropout).
