@@ -32,7 +32,7 @@ OAT = Oat.small().replace(
     prefixes="all", drawn="by_weight", dither=0.5, search=1, encoder_layers=2, decoder_layers=3, head_width=16
 )
 """With one encoder layer a register would ask every chunk the same, whatever the registers before it have written."""
-TRAINING = Training(64_000, batch=32, learning_rate=4e-3, schedule="cosine")
+TRAINING = Training(32_000, batch=32, learning_rate=4e-3, schedule="cosine")
 ATTEMPTS, TASKS, STRIDE = {"tabletop": 300, "libero_10": 120}, {"tabletop": (0, 1, 2), "libero_10": (2, 4, 6, 8)}, 2
 PROTOCOL = {"tabletop": "demonstrations", "libero_10": "random_demonstrations"}
 

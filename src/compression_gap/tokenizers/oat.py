@@ -63,9 +63,9 @@ class Oat(TokenizerSpec, kind="oat"):
     al. 2024, arXiv 2411.19842): their gradients are those of what is computed, and not straight through a rounding."""
 
     search: int = added_later(0)
-    """Passes over a code that was written, token by token: each digit moves by a level where the prefix that ends there
-    then reads the chunk back better. Not in the paper, whose encoder learns to guess the code in one go; a pass takes
-    two decodings for every digit of the code."""
+    """Passes over a code that was written: each digit in turn moves by a level where the code's prefixes then read the
+    chunk back better, the whole code counting as much as all others. Not in the paper, whose encoder learns to guess a
+    code in one go; a pass takes two decodings or more for every digit."""
 
     def __post_init__(self) -> None:
         if self.tokens < 1:
@@ -170,25 +170,28 @@ class OatTokenizer(Tokenizer):
         return Decoded(self.scaling.inverse(scaled), valid)
 
     def searched(self, scaled: Float[Tensor, "B T D"], ids: Int[Tensor, "B L"]) -> Int[Tensor, "B L"]:
-        """The codes after one pass of the search: coordinate descent, coarse to fine."""
-        lengths = self.prefix_lengths or [self.max_tokens]
+        """The codes after one pass of the search: coordinate descent over their digits."""
         for token in range(self.max_tokens):
-            length = next(length for length in lengths if length > token)
-            error = self.errors(scaled, ids, length)
+            error = self.log_error(scaled, ids, token)
             for digit, (levels, radix) in enumerate(zip(self.fsq.levels, self.fsq.radix, strict=True)):
                 for step in (-1, 1):
                     moved = ids.clone()
                     level = self.fsq.to_digits(ids[:, token])[:, digit] + step
                     moved[:, token] += torch.where((level >= 0) & (level < levels), step * radix, 0)
-                    found = self.errors(scaled, moved, length)
+                    found = self.log_error(scaled, moved, token)
                     ids = torch.where((found < error)[:, None], moved, ids)
                     error = torch.minimum(found, error)
         return ids
 
-    def errors(self, scaled: Float[Tensor, "B T D"], ids: Int[Tensor, "B L"], length: int) -> Float[Tensor, " B"]:
-        """Mean squared error of the scaled actions that the first `length` tokens of each code read back."""
-        lengths = torch.full((len(ids),), length, device=ids.device)
-        return (self.to_actions(self.fsq.to_points(ids), lengths) - scaled).square().mean(dim=(1, 2))
+    def log_error(self, scaled: Float[Tensor, "B T D"], ids: Int[Tensor, "B L"], token: int) -> Float[Tensor, " B"]:
+        """Sum of the logarithms of each code's errors at the prefixes that hold `token`, weighted as in `balance`."""
+        points, total = self.fsq.to_points(ids), torch.zeros(len(ids), device=ids.device)
+        for length, weight in zip(self.prefixes.tolist(), self.weights.tolist(), strict=True):
+            if length > token and (self.ordered or length == self.max_tokens):
+                lengths = torch.full((len(ids),), length, device=ids.device)
+                errors = (self.to_actions(points, lengths) - scaled).square().mean(dim=(1, 2))
+                total += weight * (errors + EXACT).log()
+        return total
 
     def loss(self, chunk: Float[Tensor, "B T D"]) -> Loss:
         """Mean squared error of the scaled actions, read off a random prefix of the code (nested dropout).
