@@ -1,7 +1,7 @@
 """The paper's third experiment on the built-in suite: does what an encoder buys grow with the codebook?
 
 Command: cgap run codebook_size_cpu
-Cost:    6 hours on two cores without a GPU by --dry-run, about half where it was measured (docs/reproduce.md); run it
+Cost:    6 hours on two cores without a GPU by --dry-run (docs/reproduce.md tells what it took with 8,000 steps); run it
          again to go on after a stop
 Expect:  at 10 mm the gain from weak to strong grows with the codebook: with 8,000 steps from 6 points with 81 codes to
          21 with 4096, where Diffusion gained 22, and no verdict, because six of 18 arms were undertrained. So it has
@@ -11,8 +11,8 @@ Five codebooks of 81 to 4096 codes, all with eight tokens of four latent dimensi
 their quantizer changes (the paper's largest codebook has a fifth dimension). The encoder gain, from the weak encoder to
 the strong one and from the weak one to the true state, is set against the nominal bits, the bits that are realised on
 held-out demonstrations, and the success of the expert's own chunks replayed through the code. Everything else is the
-study tabletop's: its data, encoders, training, tolerance and seeds, of which these are the first three. Diffusion is the
-method without a code.
+study tabletop's: its data, encoders, training, tolerance and seeds, of which these are the first three. Diffusion is
+the method without a code.
 """
 
 from dataclasses import replace
