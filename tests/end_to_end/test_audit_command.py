@@ -207,6 +207,10 @@ def test_features_beside_a_file_that_has_some_are_a_candidate(tmp_path: Path):
     tells = {row["arm"]: row["told"]["value"] for row in data["arms"]}
     assert list(tells) == ["features", "candidate", "known", "state"]
     assert tells["candidate"] == tells["state"] > tells["features"]
+    (code,) = data["codes"]
+    own, better, state = code["heads"]
+    assert (own["more"], better["more"]) == (None, state["more"])
+    assert better["more"]["value"] == pytest.approx(own["left"]["value"] - better["left"]["value"])
     with pytest.raises(ValueError, match=r"expected at most two sets of features, .* got 3; leave away --features"):
         answer(tmp_path / "store", path, features=(tmp_path / "bigger.npy",) * 2)
 

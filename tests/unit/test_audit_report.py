@@ -217,6 +217,15 @@ def test_a_page_without_codes_or_features_is_still_a_page():
     assert len(summary(replace(CONTENT, arms=(), codes=(), continuous=(), verdicts=()), "page.html")) < LINES
 
 
+def test_what_better_features_tell_of_a_code_more_is_told_once():
+    better = replace(HEAD, arm="candidate", words="the candidate's features", told=None, more=bits(2.5))
+    code = replace(CODE, heads=(HEAD, better, replace(better, arm="state", words="the true state")))
+    lines = [line for line in summary(replace(CONTENT, codes=(code,)), "page.html") if "told more of the code" in line]
+    assert len(lines) == 1
+    assert "\N{ALMOST EQUAL TO} 2.5 [1.5, 3.5]" in lines[0]
+    assert render(replace(CONTENT, codes=(code,))).count("\N{ALMOST EQUAL TO} 2.5 [1.5, 3.5]") == 2
+
+
 def heights(drawn: str) -> list[float]:
     return [float(part.partition('"')[0]) for part in drawn.split('height="')[1:]]
 
@@ -233,12 +242,18 @@ def test_a_pipe_is_as_wide_as_its_bits_up_to_the_drawing(value: float, cut: bool
 def test_what_a_head_tells_of_a_code_that_it_has_not_learned_is_no_number():
     head, code = replace(HEAD, error=share(0.9), told=bits(6), left=bits(170)), share(0.01)
     free = replace(HEAD, error=share(0.1), told=None)
-    found = if_learned(head, [free], code)
+    (found,) = if_learned([head], [free], code)
     assert found.told is not None
     assert found.saturation is not None
     assert (found.told.value, found.saturation.value) == (None, None)
     assert briefly(found.told) == "not learned"
     assert "the head errs 8.2 times what the same features without the code" in found.told.note
     assert found.left == head.left
-    assert if_learned(head, [free], replace(code, value=0.5)) == head
-    assert if_learned(head, [], code) == head
+    assert if_learned([head], [free], replace(code, value=0.5)) == (head,)
+    assert if_learned([head], [], code) == (head,)
+    learned = replace(head, arm="candidate", error=share(0.1), told=None, more=bits(3))
+    frees = [free, replace(free, arm="candidate")]
+    row = if_learned([head, learned], frees, code)[1]
+    assert row.more is not None
+    assert row.more.value is None, "beside a head that has not learned, nothing is more"
+    assert if_learned([replace(head, error=share(0.1)), learned], frees, code)[1] == learned

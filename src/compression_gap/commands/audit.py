@@ -16,10 +16,10 @@ from rich.text import Text
 from compression_gap import config
 from compression_gap.commands.answer import Answer, finish, show_failures
 from compression_gap.commands.audit_data import LETTERS, Source, dataset_of, naming
-from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPlan, audit_plan
+from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPlan, audit_plan, own_arm
 from compression_gap.commands.audit_verdict import verdicts_of
 from compression_gap.data.trajectories import Chunking
-from compression_gap.measures.code_lengths import CodeLengths, information
+from compression_gap.measures.code_lengths import CodeLengths, difference, information
 from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Quantity, tightest
 from compression_gap.measures.rate_distortion import Spectrum, gaussian_distortion, gaussian_rate
 from compression_gap.pipeline.job import Job, with_needs
@@ -110,7 +110,7 @@ def content_of(plan: AuditPlan, asked: Asked, audited: Audited, store: Store, ou
         source=told["source"],
         notes=tuple(told["notes"]),
         budget=plan.budget.name,
-        left_out=plan.budget.left_out,
+        left_out=plan.left_out,
         unknown=_unknown(told),
         steps=told["steps"],
         demonstrations=told["demonstrations"],
@@ -212,30 +212,42 @@ def _code(
         excess=excess,
         prefixes=tuple(told.get("prefixes", ())),
         lost=told["unwritten"] + told["unreadable"],
-        heads=tuple(
-            if_learned(head, continuous, quantity(told.get("error"))) for head in heads if head.arm != "nothing"
-        ),
+        heads=if_learned([head for head in heads if head.arm != "nothing"], continuous, quantity(told.get("error"))),
     )
 
 
-def if_learned(head: HeadRow, continuous: Sequence[HeadRow], read_back: Quantity | None) -> HeadRow:
-    """The head, without what it tells about a code that it has not learned to predict: of that only its own length of
-    the code is a bound."""
+def if_learned(
+    heads: Sequence[HeadRow], continuous: Sequence[HeadRow], read_back: Quantity | None
+) -> tuple[HeadRow, ...]:
+    """The heads, without what they tell about a code that they have not learned to predict, or tell more of it than one
+    that has not: of that only their own lengths of the code are bounds."""
+    why = {head.arm: _unlearned(head, continuous, read_back) for head in heads}
+    own = why.get(own_arm(list(why)))
+    rows = []
+    for head in heads:
+        if (unlearned := why[head.arm]) is not None and head.told is not None:
+            head = replace(head, told=unlearned, saturation=replace(unlearned, unit="share"))
+        if (either := unlearned or own) is not None and head.more is not None:
+            head = replace(head, more=either)
+        rows.append(head)
+    return tuple(rows)
+
+
+def _unlearned(head: HeadRow, continuous: Sequence[HeadRow], read_back: Quantity | None) -> Quantity | None:
+    """No number, and why; None if the head has learned to predict its code, or that is not known."""
     free = next((one.error.value for one in continuous if one.arm == head.arm), None)
-    if head.told is None or free is None or read_back is None or read_back.value is None or head.error.value is None:
-        return head
+    if free is None or read_back is None or read_back.value is None or head.error.value is None:
+        return None
     why = not_learned(head.error.value, free, read_back.value)
-    if why is None:
-        return head
-    nothing = Quantity(None, "estimate", BITS, DEMONSTRATIONS, note=f"not learned: {why}")
-    return replace(head, told=nothing, saturation=replace(nothing, unit="share"))
+    return None if why is None else Quantity(None, "estimate", BITS, DEMONSTRATIONS, note=f"not learned: {why}")
 
 
 def _heads(jobs: dict[Arm, AuditHead], store: Store) -> tuple[HeadRow, ...]:
     """Policy heads that were finished. What an arm tells about a code is its length when nothing is told, less what the
     arm leaves open."""
     rows = []
-    alone = _lengths(jobs.get("nothing"), store)
+    alone, own = _lengths(jobs.get("nothing"), store), own_arm(list(jobs))
+    least = _lengths(jobs.get(own), store, whole=True)
     for arm, job in jobs.items():
         if not store.has(job):
             continue
@@ -243,6 +255,7 @@ def _heads(jobs: dict[Arm, AuditHead], store: Store) -> tuple[HeadRow, ...]:
         error, given = quantity(told["error"]), _lengths(job, store)
         assert error is not None, "every head has it"
         found = information(alone, given) if arm != "nothing" and alone is not None and given is not None else None
+        best = _lengths(job, store, whole=True) if arm not in ("nothing", own) else None
         rows.append(
             HeadRow(
                 arm=arm,
@@ -251,6 +264,7 @@ def _heads(jobs: dict[Arm, AuditHead], store: Store) -> tuple[HeadRow, ...]:
                 left=quantity(told["left"]),
                 told=found.bits if found else None,
                 saturation=found.saturation if found else None,
+                more=difference(best, least).bits if best is not None and least is not None else None,
                 aims={kind: Quantity(**aim) for kind, aim in told["aims"].items()},
                 curve=tuple((int(count), float(error)) for count, error in told["curve"]),
             )
@@ -258,14 +272,15 @@ def _heads(jobs: dict[Arm, AuditHead], store: Store) -> tuple[HeadRow, ...]:
     return tuple(rows)
 
 
-def _lengths(job: AuditHead | None, store: Store) -> CodeLengths | None:
-    """Lengths of codes as a head has them along the learning curve; None without a code or a curve."""
-    if job is None or not store.has(job) or 0.5 not in job.training.fractions:
+def _lengths(job: AuditHead | None, store: Store, *, whole: bool = False) -> CodeLengths | None:
+    """Lengths of codes as a head has them along the learning curve, or at its end; None without a code or a curve."""
+    if job is None or not store.has(job) or not (whole or 0.5 in job.training.fractions):
         return None
     found = job.load(store)
     if found.bits is None:
         return None
-    return CodeLengths(found.fractions, found.bits[..., None], found.demonstration)
+    part = slice(-1, None) if whole else slice(None)
+    return CodeLengths(found.fractions[part], found.bits[part, ..., None], found.demonstration)
 
 
 def _unknown(told: dict[str, Any]) -> tuple[str, ...]:

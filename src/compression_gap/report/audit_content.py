@@ -60,6 +60,8 @@ class HeadRow:
     """Demonstrations and error."""
     aims: Mapping[str, Quantity] = field(default_factory=dict)
     """How far to the side the hand is, in mm, where a gripper `closes` and `opens`; as far as that is known."""
+    more: Quantity | None = None
+    """Bits of the code that it is told more than the policy as it is: the code's entropy cancels. None for that."""
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,8 @@ def _actions(content: AuditContent) -> list[list[str]]:
 
 
 def _codes(codes: Sequence[CodeRow], continuous: Sequence[HeadRow]) -> list[list[str]]:
-    """Codes side by side: what they hold, their error, and the error of a policy that predicts them."""
+    """Codes side by side: what they hold, their error, the error of a policy that predicts them, and what the better
+    features tell of them more."""
     known = [row for row in codes if row.code is not None][:MOST_CODES]
     rows = [["codes", *(row.name for row in known), *(["no code"] if continuous else [])]]
     end = [""] if continuous else []
@@ -124,6 +125,9 @@ def _codes(codes: Sequence[CodeRow], continuous: Sequence[HeadRow]) -> list[list
         rows.append(["error of the code, mm", *(briefly(row.mm, 2) for row in known), *end])
     of_codes = [{head.arm: head for head in row.heads} for row in known]
     without = [{head.arm: head for head in continuous}] if continuous else []
+    more = next(
+        (arm for heads in of_codes for arm, head in heads.items() if head.more and head.more.value is not None), ""
+    )
     for arm in dict.fromkeys(arm for heads in (*of_codes, *without) for arm in heads if arm not in CONTROLS):
         found = [heads.get(arm) for heads in (*of_codes, *without)]
         words = next(head.words for head in found if head is not None)
@@ -132,6 +136,8 @@ def _codes(codes: Sequence[CodeRow], continuous: Sequence[HeadRow]) -> list[list
             rows.append([f"  is aside where the gripper {' / '.join(KINDS)}, mm", *map(aside, found)])
         if any(head is not None and head.told is not None for head in found):
             rows.append(["  and is told of the code, bits", *(_or_nothing(head and head.told) for head in found)])
+        if arm == more:
+            rows.append(["  and is told more of the code, bits", *(_or_nothing(head and head.more) for head in found)])
     return rows
 
 
