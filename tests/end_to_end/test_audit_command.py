@@ -143,6 +143,10 @@ def test_features_tell_the_goal_and_shuffled_ones_nothing(tmp_path: Path):
     assert beyond["features"]["low"] > 3
     assert beyond["state"]["value"] > beyond["features"]["value"]
     assert abs(beyond["shuffled"]["value"]) < 0.5
+    denoised = {row["arm"]: row["denoised_beyond"] for row in data["arms"]}
+    assert denoised["shuffled"]["value"] is None
+    assert denoised["shuffled"]["note"].startswith("ignored")
+    assert denoised["state"]["value"] > 0
 
 
 def test_what_was_measured_is_not_measured_again(tmp_path: Path):

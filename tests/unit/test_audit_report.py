@@ -9,7 +9,7 @@ import pytest
 
 from compression_gap.commands.audit import if_learned
 from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Kind, Quantity
-from compression_gap.report.audit import render
+from compression_gap.report.audit import pipeline, render
 from compression_gap.report.audit_content import NO_CODE, ArmRow, AuditContent, CodeRow, HeadRow, Upgrade, VerdictRow
 from compression_gap.report.audit_terminal import LINES, summary
 from compression_gap.report.audit_words import briefly, code_failure, what_there_is
@@ -179,6 +179,15 @@ def test_bits_below_zero_say_what_they_mean():
     assert "not above 0" in render(content)
 
 
+def test_denoisers_that_ignore_the_features_leave_the_linear_readout_to_tell_what_is_beyond():
+    ignored = Quantity(None, "estimate", BITS, DEMONSTRATIONS, note="ignored, so what is known without them")
+    (arm,) = CONTENT.arms
+    content = replace(CONTENT, arms=(replace(arm, beyond=bits(0.75), denoised_beyond=ignored),))
+    assert content.arms[0].best_beyond == bits(0.75)
+    assert replace(arm, beyond=bits(0.75), denoised_beyond=bits(4)).best_beyond == bits(4)
+    assert ignored.note in render(content)
+
+
 def test_one_is_one_and_not_several():
     one = {"steps": 1, "demonstrations": 1, "tasks": 1, "chunks": 1, "chunks_there": 1, "test_demonstrations": 1}
     told = what_there_is(replace(CONTENT, **one, horizon=1, stride=1))
@@ -237,6 +246,13 @@ def test_a_pipe_is_as_wide_as_its_bits_up_to_the_drawing(value: float, cut: bool
     assert ('class="cut"' in drawn) == cut
     assert heights(drawn)[0] == pytest.approx(min(92.0, 0.92 * value), abs=0.06)
     assert "not measured" in drawn
+
+
+def test_under_a_pipe_stands_no_more_than_fits():
+    long = replace(UNKNOWN, note=f"not learned: {'the head errs ' * 20}")
+    drawn = str(pipeline(CONTENT, replace(CODE, heads=(replace(HEAD, told=long),))))
+    assert "told: not learned<" in drawn
+    assert "the head errs" not in drawn
 
 
 def test_what_a_head_tells_of_a_code_that_it_has_not_learned_is_no_number():

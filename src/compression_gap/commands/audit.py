@@ -143,7 +143,9 @@ def _arm(arm: Arm, row: dict[str, Any], plan: AuditPlan, store: Store) -> ArmRow
     assert left is not None, "the ledger always has it"
     job = plan.bits.get(arm)
     found = _summary(store, job) if job is not None and store.has(job) else {}
-    certain = plan.certified.get(arm)
+    certain, beyond = plan.certified.get(arm), quantity(found.get("beyond"))
+    if beyond is not None and found["interface"] == "none":
+        beyond = Quantity(None, "estimate", BITS, DEMONSTRATIONS, note="ignored, so what is known without them")
     return ArmRow(
         arm=arm,
         words=TOLD[arm],
@@ -151,7 +153,7 @@ def _arm(arm: Arm, row: dict[str, Any], plan: AuditPlan, store: Store) -> ArmRow
         left=left,
         beyond=quantity(row["beyond"]),
         denoised=quantity(found.get("told")),
-        denoised_beyond=quantity(found.get("beyond")),
+        denoised_beyond=beyond,
         converged=found.get("converged"),
         certified=quantity(_summary(store, certain)) if certain is not None and store.has(certain) else None,
         gripper=quantity(_gripper(plan, store).get("arms", {}).get(arm)),

@@ -84,10 +84,10 @@ def pipeline(content: AuditContent, row: CodeRow) -> Markup:
 
 
 def _core(told: Quantity | None) -> str:
-    """What the dark core of a code's pipe is, where it was measured."""
+    """What the dark core of a code's pipe is, where it was measured; the pipe is too narrow for why it was not."""
     if told is None:
         return ""
-    return told.note if told.value is None else f"dark: told, {briefly(told)}"
+    return f"told: {briefly(told)}" if told.value is None else f"dark: told, {briefly(told)}"
 
 
 def rate_distortion(content: AuditContent) -> tuple[Markup | None, Markup]:

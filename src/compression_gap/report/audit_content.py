@@ -29,6 +29,8 @@ class ArmRow:
     denoised: Quantity | None = None
     """By denoisers, linear or not."""
     denoised_beyond: Quantity | None = None
+    """No number where validation demonstrations preferred denoisers that ignore the features: then `denoised` is what
+    proprioception and task tell, which says nothing about other probes."""
     converged: bool | None = None
     """Whether the denoisers are; None where there are none."""
     certified: Quantity | None = None
@@ -42,6 +44,12 @@ class ArmRow:
         if self.denoised is None or self.denoised.value is None or self.told.value is None:
             return self.told
         return max(self.told, self.denoised, key=lambda one: one.value or 0.0)
+
+    @property
+    def best_beyond(self) -> Quantity | None:
+        """By denoisers; by the linear readout where there are none, or where they ignore the features."""
+        found = self.denoised_beyond
+        return self.beyond if found is None or found.value is None else found
 
 
 @dataclass(frozen=True)

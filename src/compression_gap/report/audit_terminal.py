@@ -105,9 +105,13 @@ def _actions(content: AuditContent) -> list[list[str]]:
         if row.arm in CONTROLS:
             continue
         unsure = " !" if row.converged is False else ""
-        beyond = row.denoised_beyond or row.beyond
         rows.append(
-            [f"  {row.words} {tells(row.arm)}", briefly(row.best) + unsure, _or_nothing(beyond), briefly(row.left)]
+            [
+                f"  {row.words} {tells(row.arm)}",
+                briefly(row.best) + unsure,
+                _or_nothing(row.best_beyond),
+                briefly(row.left),
+            ]
         )
     return rows
 
