@@ -1,7 +1,7 @@
 """Do policies fail to predict a code, or are its codes badly chosen? The built-in suite, codes guessed and searched.
 
 Command: cgap run searched_codes_cpu
-Cost:    2 to 4 hours on two cores, a quarter of it after codebook_size_cpu; run it again to go on after a stop
+Cost:    2 to 4 hours on two cores, one of them after codebook_size_cpu; run it again to go on after a stop
 Expect:  on the true state 93 and 94 % within 10 mm where guessed codes left 71 and 67, of seeds 0 and 1, which were
          tried before this was written down. What it does to the gain of a better encoder was not known then.
 
