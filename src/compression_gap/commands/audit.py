@@ -249,7 +249,7 @@ def _heads(jobs: dict[Arm, AuditHead], store: Store) -> tuple[HeadRow, ...]:
     arm leaves open."""
     rows = []
     alone, own = _lengths(jobs.get("nothing"), store), own_arm(list(jobs))
-    least = _lengths(jobs.get(own), store, whole=True)
+    own_lengths = _lengths(jobs.get(own), store, whole=True)
     for arm, job in jobs.items():
         if not store.has(job):
             continue
@@ -257,7 +257,7 @@ def _heads(jobs: dict[Arm, AuditHead], store: Store) -> tuple[HeadRow, ...]:
         error, given = quantity(told["error"]), _lengths(job, store)
         assert error is not None, "every head has it"
         found = information(alone, given) if arm != "nothing" and alone is not None and given is not None else None
-        best = _lengths(job, store, whole=True) if arm not in ("nothing", own) else None
+        lengths = _lengths(job, store, whole=True) if arm not in ("nothing", own) else None
         rows.append(
             HeadRow(
                 arm=arm,
@@ -266,7 +266,7 @@ def _heads(jobs: dict[Arm, AuditHead], store: Store) -> tuple[HeadRow, ...]:
                 left=quantity(told["left"]),
                 told=found.bits if found else None,
                 saturation=found.saturation if found else None,
-                more=difference(best, least).bits if best is not None and least is not None else None,
+                more=difference(lengths, own_lengths).bits if lengths is not None and own_lengths is not None else None,
                 aims={kind: Quantity(**aim) for kind, aim in told["aims"].items()},
                 curve=tuple((int(count), float(error)) for count, error in told["curve"]),
             )
