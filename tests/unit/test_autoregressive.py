@@ -108,6 +108,13 @@ def test_gradients_reach_every_weight_but_the_tokenizer(gated: bool):
     assert all(p.grad is None for p in policy.tokenizer.parameters())
 
 
+def test_codes_without_digits_are_scored_by_their_ids():
+    bins = Binning(bins=6)
+    scored, alone = (dict(built(SMALL.replace(head=head), bins).named_parameters()) for head in ("digits", "index"))
+    assert scored.keys() == alone.keys()
+    assert all(torch.equal(scored[name], alone[name]) for name in alone)
+
+
 def test_codes_that_share_digits_share_weights():
     levels = (4, 3)
     members, digits = digit_members(levels), Fsq(levels).to_digits(torch.arange(12))
@@ -148,8 +155,6 @@ def test_settings_that_cannot_work_are_refused():
         Autoregressive(top_k=0)
     with pytest.raises(ValueError, match="give the cell a tokenizer"):
         SMALL.build(SHAPE, 5, 2, None)
-    with pytest.raises(ValueError, match="BinningTokenizer has none: use 'index'"):
-        built(SMALL, Binning())
     policy = built()
     short = Tokens(torch.zeros(1, 3, dtype=torch.long), torch.tensor([2]))
     policy.tokenizer.encode = lambda chunk: short

@@ -42,7 +42,8 @@ class Autoregressive(PolicySpec, kind="autoregressive"):
     """Gated perceptrons (SwiGLU) instead of plain ones, more of them on the conditioning tokens: not in the papers, but
     what lets a small policy find the object that the task means, from few demonstrations and in few steps."""
     head: Literal["index", "digits"] = "index"
-    """How ids are embedded and scored: each alone, or with weights shared between equal digits of FSQ codes."""
+    """How ids are embedded and scored: each alone, or with weights shared between equal digits. Only FSQ codes (OAT,
+    QueST) have digits; any other id is alone."""
     temperature: float = 1.0
     """Divides the logits when sampling."""
     top_k: int = 10
@@ -83,10 +84,6 @@ class Autoregressive(PolicySpec, kind="autoregressive"):
     ) -> AutoregressivePolicy:
         if tokenizer is None:
             raise ValueError("policy 'autoregressive' predicts codes: give the cell a tokenizer")
-        if self.head == "digits" and tokenizer.digits is None:
-            raise ValueError(
-                f"head 'digits' needs a tokenizer with digits, {type(tokenizer).__name__} has none: use 'index'"
-            )
         return AutoregressivePolicy(self, shape, condition_width, condition_tokens, tokenizer)
 
 
