@@ -124,6 +124,15 @@ def test_where_everything_succeeds_an_interval_keeps_a_width() -> None:
     assert bottleneck(found).label is Bound.NONE
 
 
+def test_few_initial_states_and_two_seeds_that_disagree_have_a_width() -> None:
+    """Seeds and states explain nothing here, so that all variances would come out as zero."""
+    state, policy = (Rung(np.array(rows, dtype=bool)) for rows in ([[0, 1, 1, 0], [1, 0, 0, 1]],) * 2)
+    found = ladder(expert=expert(4, 4), replay=expert(4, 4), state=state, policy=policy)
+    assert all(width(found, loss) > 0 for loss in found.losses)
+    assert np.isfinite(found.draws()).all()
+    assert bottleneck(found).label is Bound.UNDETERMINED
+
+
 def test_what_was_not_trained_is_known_to_its_pairs() -> None:
     """Expert and an untrained code with the same episodes: no pair differs, and about one in a hundred still may."""
     failing = rung(270, trained=False)

@@ -66,6 +66,26 @@ def test_few_demonstrations_are_covered_as_often_as_many():
     assert 0.92 < held / 400 < 0.98
 
 
+@pytest.mark.parametrize("seeds", [2, 3])
+@pytest.mark.parametrize("spread", [0.16, 0.8])  # as large as the standard error over demonstrations, and five times
+def test_intervals_hold_for_other_probe_seeds(seeds: int, spread: float):
+    rng = np.random.default_rng(seeds)
+    held = 0
+    for _ in range(400):
+        values = rng.standard_normal(40) + spread * rng.standard_normal((seeds, 1))
+        found = cluster_mean(values, np.arange(40))
+        held += found.low <= 0 <= found.high
+    assert held / 400 > 0.93
+
+
+def test_what_cannot_be_negative_has_no_negative_interval():
+    errors = np.zeros((1, 80))
+    errors[0, :10] = 1.0  # all of them in one of eight demonstrations
+    found = cluster_mean(errors, np.repeat(np.arange(8), 10))
+    assert (found.low, found.value) == (0, 0.125)
+    assert 0.3 < found.high <= 1
+
+
 def test_the_interval_covers_probe_seeds_too():
     values = np.random.default_rng(0).standard_normal((3, 200)) * 0.01 + np.array([[0.0], [1.0], [2.0]])
     found = cluster_mean(values, np.arange(200))

@@ -67,6 +67,15 @@ def test_the_better_encoder_is_found_with_an_interval_and_without_the_entropy(me
     assert difference(measured["shuffled"], measured["classes"]).bits.value == pytest.approx(-gap)
 
 
+def test_each_fraction_is_told_what_was_fitted_for_it(tmp_path: Path, measured: dict[str, CodeLengths]):
+    codes, nothing = codes_of(SOURCE, SOURCE.levels), torch.zeros(CHUNKS, 1)
+    told = probe_tokens(codes, [nothing, nothing], PROBING, tmp_path / "alike", quiet)
+    found = probe_tokens(codes, [nothing, torch.randn(CHUNKS, 1)], PROBING, tmp_path / "apart", quiet)
+    np.testing.assert_array_equal(told.bits, measured["nothing"].bits)
+    np.testing.assert_array_equal(found.bits[0], told.bits[0])
+    assert (found.bits[1] != told.bits[1]).any()
+
+
 def test_digits_come_at_least_twice_as_near_to_the_truth_as_ids_told_at_once(tmp_path: Path):
     source = TokenSource.random(5, length=3)
     probing = PROBING.replace(fractions=(1.0,), steps=200)

@@ -64,6 +64,10 @@ def test_a_cell_that_lacks_a_seed_has_a_slope_and_no_ranks():
     assert found.points.low is not None
 
 
+def test_encoders_of_one_quality_have_no_ranks():
+    assert trend(STEEP, [-4.2, -3.3, -3.3, -1.2, -0.8]).rank_p is None
+
+
 def test_the_slope_of_the_gain_is_the_line_through_the_differences():
     bits = [50.7, 64.0, 74.3, 79.7, 96.0]
     found = gain_trend(FLAT, STEEP, bits)

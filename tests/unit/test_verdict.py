@@ -195,6 +195,18 @@ def test_a_curve_never_rises_and_keeps_what_is_measured():
         SuccessCurve.fit(np.full(30, np.nan), np.ones(30))
 
 
+def test_replays_of_one_distortion_count_with_their_mean():
+    """In whichever order they come: sorted by their success they would fall from one to zero within a level."""
+    levels, share = np.array([0.1, 0.2, 0.4]), np.array([0.9, 0.8, 0.3])
+    distortion = np.repeat(levels, 100)
+    success = np.concatenate([np.arange(100) < 100 * one for one in share])
+    for order in (np.arange(300), np.random.default_rng(0).permutation(300)):
+        curve = SuccessCurve.fit(distortion[order], success[order])
+        np.testing.assert_allclose(np.interp(levels, curve.distortion, curve.success[0]), share)
+        again = np.stack([np.interp(levels, curve.distortion, row) for row in curve.success[1:]])
+        np.testing.assert_allclose(again.mean(axis=0), share, atol=0.03)
+
+
 def test_a_candidate_that_harms_surely_does_not_help():
     found = offline_verdict(evidence(executed(0.5, 0.5), encoder=1.5))
     assert found.gains["encoder"].value == 0

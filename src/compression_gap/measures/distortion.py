@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from compression_gap.suites.base import Legend
 
@@ -18,8 +18,8 @@ def distortion(
     """Reconstruction error of held-out chunks. Delta actions are integrated over the chunk: their sum moves the arm.
 
     `mm` and `degrees`: root mean square over chunks and steps of the length of the integrated position and rotation
-    error, None where no action is named after such an axis; `gripper`: share of steps whose open/close command changed;
-    `nmse`: mean squared error over the actions' variance, arm dimensions pooled.
+    error, None where no action is named after such an axis; `gripper`: share of gripper commands that changed; `nmse`:
+    mean squared error over the actions' variance, arm dimensions pooled.
     """
     gripper, arm = list(legend.gripper), arm_of(legend)
     mm, degrees = (squared_drift(chunk, decoded, legend, axes) for axes in (POSITION, ROTATION))
@@ -27,7 +27,7 @@ def distortion(
     return {
         "mm": None if mm is None else float(np.sqrt(mm.mean())),
         "degrees": None if degrees is None else float(np.sqrt(degrees.mean())),
-        "gripper": float(np.mean(np.sign(decoded[..., gripper]) != np.sign(chunk[..., gripper]))) if gripper else 0.0,
+        "gripper": float(switched(chunk, decoded, gripper).mean()) if gripper else 0.0,
         "nmse": float(((decoded - chunk)[..., arm] ** 2).mean(axis=(0, 1)).sum() / max(variance, 1e-12)),
     }
 
@@ -47,6 +47,18 @@ def tails(
         found[f"{unit}_99"] = None if largest is None else float(np.quantile(largest, 0.99))
         found[f"{unit}_worst"] = None if largest is None else float(largest.max())
     return found
+
+
+def switched(
+    chunk: Float[np.ndarray, "N T D"], decoded: Float[np.ndarray, "N T D"], gripper: Sequence[int]
+) -> Bool[np.ndarray, "N T G"]:
+    """Whether a command, of the values that the chunks have there, is not the nearest to what came out."""
+    wrong = np.zeros((*chunk.shape[:2], len(gripper)), dtype=bool)
+    for number, d in enumerate(gripper):
+        values = np.unique(chunk[..., d])
+        middle = (values[1:] + values[:-1]) / 2
+        wrong[..., number] = np.searchsorted(middle, decoded[..., d]) != np.searchsorted(middle, chunk[..., d])
+    return wrong
 
 
 def arm_of(legend: Legend) -> list[int]:

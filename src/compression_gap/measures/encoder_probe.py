@@ -45,7 +45,7 @@ class Probing(Training, family="settings", kind="probing", version=1):
     """Of the denoisers."""
     hastes: tuple[float, ...] = (0.0, 0.3)
     """Weights of the mean's own error in the loss (`Denoiser.loss`): each is tried, for each way of using features."""
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: tuple[int, ...] = (0, 1, 2)
     """Each trains denoisers of its own; the interval covers them."""
 
     def __post_init__(self) -> None:
@@ -217,9 +217,11 @@ def standardised(values: Float[Tensor, "N W"], units: Sequence[float] | None, da
     return scale(values.float())
 
 
-def linearly(inputs: Float[Tensor, "N I"], targets: Float[Tensor, "N Y"], data: ProbeData) -> Float[Tensor, "N Y"]:
-    """Targets read linearly: on training rows by fits to other demonstrations."""
-    train = data.rows(TRAIN)
+def linearly(
+    inputs: Float[Tensor, "N I"], targets: Float[Tensor, "N Y"], data: ProbeData, train: Int[Tensor, " M"] | None = None
+) -> Float[Tensor, "N Y"]:
+    """Targets read linearly: on training rows, all of them or these, by fits to other demonstrations."""
+    train = data.rows(TRAIN) if train is None else train
     readout = fit_ridge(inputs[train], targets[train], data.demonstration[train])
     read = readout(inputs)
     read[train] = readout.unseen

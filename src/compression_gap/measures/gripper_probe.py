@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from compression_gap.data.split import TEST, VALIDATION
+from compression_gap.data.split import TEST, TRAIN, VALIDATION
 from compression_gap.measures.code_lengths import CodeLengths, Information, information
 from compression_gap.measures.encoder_probe import ProbeData, check, inputs_of, linearly, standardised
 from compression_gap.measures.token_probe import Codes, TokenProbing, probe_tokens
@@ -87,22 +87,29 @@ def probe_gripper(
 
     Raises ValueError if rows do not match or numbers are not finite.
     """
-    assert data.gripper is not None, "who measures grippers has their codes"
+    codes = data.gripper
+    assert codes is not None, "who measures grippers has their codes"
     check(features, data)
     inputs = inputs_of(features, units, data)
     targets = torch.cat([data.chunk, standardised(data.state, None, data), data.commands], dim=1)
-    read = standardised(linearly(inputs, targets, data), None, data)
-    ways = {"readout": torch.cat([read, standardised(data.known, None, data)], dim=1), "features": inputs}
+    known = standardised(data.known, None, data)
     whole = probing.replace(fractions=(1.0,))
+
+    def readout(fraction: float) -> Tensor:
+        read = linearly(inputs, targets, data, codes.rows(TRAIN, fraction))
+        return torch.cat([standardised(read, None, data), known], dim=1)
+
+    ways = {"readout": readout(1.0), "features": inputs}
     validation_bits = {}
     for number, (way, shown) in enumerate(ways.items()):
 
         def along(fraction: float, text: str, number: int = number) -> None:
             report((number + fraction) / (len(ways) + 1), text)
 
-        found = probe_tokens(data.gripper, shown, whole, folder / way, along, VALIDATION)
+        found = probe_tokens(codes, shown, whole, folder / way, along, VALIDATION)
         validation_bits[way] = without.validation.curve[-1] - found.curve[-1]
     best = max(ways, key=lambda way: validation_bits[way])
-    given = probe_tokens(data.gripper, ways[best], probing, folder / best, report)
+    shown = [readout(fraction) for fraction in probing.fractions] if best == "readout" else inputs
+    given = probe_tokens(codes, shown, probing, folder / best, report)
     bits = (without.test.bits[-1] - given.bits[-1]).sum(axis=2)
     return GripperQuality(information(without.test, given), bits, best, validation_bits)

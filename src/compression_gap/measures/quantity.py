@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -113,3 +113,10 @@ def mean_over_demonstrations(
         return Quantity(float(values.mean()) + shift, kind, unit, over, note=note)
     mean = cluster_mean(values, demonstration)
     return Quantity(mean.value + shift, kind, unit, over, mean.low + shift, mean.high + shift)
+
+
+def root_mean_square(squared: Float[np.ndarray, " N"], demonstration: Int[np.ndarray, " N"], unit: str) -> Quantity:
+    """Square root of the mean of the chunks' squared errors, with a bootstrap interval over demonstrations."""
+    mean = mean_over_demonstrations(squared[None].astype(np.float64), demonstration, kind="estimate", unit=unit)
+    ends = {name: getattr(mean, name) for name in ("value", "low", "high")}
+    return replace(mean, **{name: None if end is None else math.sqrt(max(end, 0.0)) for name, end in ends.items()})

@@ -7,6 +7,7 @@ share a digit are learned together: from few demonstrations that comes much near
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -217,7 +218,7 @@ def in_digits(ids: Int[Tensor, "N L"], levels: tuple[int, ...]) -> Int[Tensor, "
 
 def probe_tokens(
     codes: Codes,
-    features: Float[Tensor, "N F"] | None,
+    features: Float[Tensor, "N F"] | Sequence[Float[Tensor, "N F"]] | None,
     probing: TokenProbing,
     folder: Path,
     report: Report,
@@ -226,26 +227,29 @@ def probe_tokens(
     """Trains probes for every fraction and seed and measures the codes of the test demonstrations with them.
 
     `features` None: the probe knows nothing but the earlier tokens. They are standardised on training demonstrations;
-    give wide features as a linear readout, which is the same for all encoders. What is trained is kept in `folder`, so
+    give wide features as a linear readout, which is the same for all encoders: one for each of the fractions, fitted
+    on no more demonstrations than the probe learns from. What is trained is kept in `folder`, so
     that a killed call goes on from there. Those who choose between features look at those of the VALIDATION `part`.
     Raises ValueError if features do not match the codes or are not finite, or memory cannot hold the codes' scores.
     """
     if features is None:
         features = torch.zeros(len(codes.ids), 1, device=codes.ids.device)
-    if len(features) != len(codes.ids):
-        raise ValueError(f"features: expected {len(codes.ids)} rows, one a code; got {len(features)}")
-    if not torch.isfinite(features).all():
-        raise ValueError(f"features: expected finite numbers, got {int((~torch.isfinite(features)).sum())} others")
+    shown = [features] * len(probing.fractions) if isinstance(features, Tensor) else features
+    for some in shown:
+        if len(some) != len(codes.ids):
+            raise ValueError(f"features: expected {len(codes.ids)} rows, one a code; got {len(some)}")
+        if not torch.isfinite(some).all():
+            raise ValueError(f"features: expected finite numbers, got {int((~torch.isfinite(some)).sum())} others")
     tokens = codes.ids.shape[1]
     at_once = max(probing.batch, min(ROWS, len(codes.rows(part))))
     check_room(codes.vocab_size, tokens, at_once * tokens * max(codes.levels), codes.ids.device)
-    rows = codes.rows(TRAIN)
-    spread, mean = torch.std_mean(features[rows].double(), dim=0, correction=0)
-    scaled = ((features.double() - mean) / spread.clamp(min=1e-6)).where(spread > 1e-6, 0.0).float()
-    told = Told(in_digits(codes.ids, codes.levels), scaled)
-    runs = list(product(probing.fractions, probing.seeds))
+    digit, rows = in_digits(codes.ids, codes.levels), codes.rows(TRAIN)
+    runs = list(product(zip(probing.fractions, shown, strict=True), probing.seeds))
     bits = []
-    for number, (fraction, seed) in enumerate(runs):
+    for number, ((fraction, some), seed) in enumerate(runs):
+        spread, mean = torch.std_mean(some[rows].double(), dim=0, correction=0)
+        scaled = ((some.double() - mean) / spread.clamp(min=1e-6)).where(spread > 1e-6, 0.0).float()
+        told = Told(digit, scaled)
 
         def along(done: float, text: str, number: int = number) -> None:
             report((number + done) / len(runs), text)

@@ -174,10 +174,10 @@ def _spread(rungs: Sequence[Rung]) -> Spread:
     seeds, noise, seed_freedom = np.zeros(len(rungs)), np.zeros(len(rungs)), np.zeros(len(rungs))
     for index, rung in enumerate(rungs):
         counted, seed_freedom[index] = rung.outcomes, rung.success.size
-        rollouts = counted.sampling_variance("points")
+        rollouts, one_episode = counted.sampling_variance("points"), (100 / rung.success.size) ** 2
         if rung.trained and counted.seeds > 1:
             between, noise[index] = float(counted.seed_values("points").var(ddof=1)), _noise(rung)
-            seeds[index] = max(max(between, rollouts) / counted.seeds - noise[index], 0.0)
+            seeds[index] = max(max(between, rollouts) / counted.seeds - noise[index], one_episode)
             if between > rollouts:
                 seed_freedom[index] = counted.seeds - 1
         else:  # one pair more that differs, after Bonett and Price (2012)

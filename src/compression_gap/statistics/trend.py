@@ -27,7 +27,8 @@ class Trend:
     """Slope in log-odds a unit of quality."""
     rank_p: float | None
     """One-sided p-value of Page's (1963) L: seeds as blocks, encoders in the order of their measured quality, against
-    success not rising with it. None with a single seed, or where a cell lacks seeds that others have."""
+    success not rising with it. None with a single seed, where a cell lacks seeds that others have, and where two
+    encoders have one quality, so that there is no order."""
 
 
 def trend(cells: Sequence[Outcomes], quality: Sequence[float], *, level: float = LEVEL) -> Trend:
@@ -40,7 +41,7 @@ def trend(cells: Sequence[Outcomes], quality: Sequence[float], *, level: float =
     order = np.argsort(np.asarray(quality), kind="stable")
     successes = [cells[rung].seed_values("points") for rung in order]
     counts, rank_p = {len(one) for one in successes}, None
-    if len(counts) == 1 and max(counts) > 1:
+    if len(counts) == 1 and max(counts) > 1 and len(set(quality)) == len(quality):
         blocks = np.stack(successes, axis=1)  # [seeds, rungs]
         rank_p = float(stats.page_trend_test(blocks, method="asymptotic").pvalue)
     return Trend(_slope(cells, weights, "points", level), _slope(cells, weights, "log-odds", level), rank_p)

@@ -29,8 +29,8 @@ class SuccessCurve:
 
     @classmethod
     def fit(cls, distortion: Float[np.ndarray, " M"], success: Shaped[np.ndarray, " M"]) -> SuccessCurve:
-        """Isotonic regression (Barlow et al. 1972) of success, a truth value or a share, on each
-        replay's own distortion.
+        """Isotonic regression (Barlow et al. 1972) of success, a truth value or a share, on each replay's own
+        distortion; replays of one distortion count as one, with their mean.
 
         Raises ValueError with fewer than 20 replays, or if they are not finite.
         """
@@ -47,9 +47,9 @@ class SuccessCurve:
         samples = [np.arange(len(distortion)), *rng.integers(len(distortion), size=(DRAWS, len(distortion)))]
         rows = []
         for sample in samples:
-            order = sample[np.argsort(distortion[sample], kind="stable")]
-            fitted = isotonic_regression(success[order], increasing=False).x
-            rows.append(np.interp(knots, distortion[order], fitted))
+            at, which, count = np.unique(distortion[sample], return_inverse=True, return_counts=True)
+            mean = np.bincount(which, success[sample]) / count
+            rows.append(np.interp(knots, at, isotonic_regression(mean, weights=count, increasing=False).x))
         return cls(knots, np.stack(rows))
 
     def points(

@@ -74,7 +74,7 @@ class AuditDenoisers(Job, kind="audit_denoisers", version=2):
 
 
 @dataclass(frozen=True)
-class ArmBits(Job, kind="arm_bits", version=3):
+class ArmBits(Job, kind="arm_bits", version=4):
     """Bits that an arm tells about the next chunk, and beyond another arm. Writes summary.json and the bits of every
     test chunk."""
 

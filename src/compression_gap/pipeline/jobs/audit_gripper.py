@@ -22,7 +22,7 @@ from compression_gap.training import Report
 
 
 @dataclass(frozen=True)
-class GripperBits(Job, kind="gripper_bits", version=2):
+class GripperBits(Job, kind="gripper_bits", version=3):
     """Bits of the gripper commands of a chunk, and what each arm tells about them: I(Z; G), beside the bits about the
     rest of the actions and not to be added to them. Writes summary.json.
 

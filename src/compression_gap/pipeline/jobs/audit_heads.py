@@ -35,7 +35,7 @@ PARTS = ("errors", "rows", "demonstration")
 
 
 @dataclass(frozen=True)
-class AuditHead(Job, kind="audit_head", version=4):
+class AuditHead(Job, kind="audit_head", version=5):
     """A head retrained offline: over a tokenizer's code, or a regression. Writes summary.json, the errors of every test
     chunk, and how far to the side it aims where a gripper's command changes."""
 

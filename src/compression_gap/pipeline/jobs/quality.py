@@ -46,7 +46,7 @@ BITS = "bits.safetensors"
 
 
 @dataclass(frozen=True)
-class EncoderQuality(Job, kind="encoder_quality", version=2):
+class EncoderQuality(Job, kind="encoder_quality", version=3):
     """What a frozen encoder tells on demonstrations that nothing was fitted on: bits about the next chunk, and the
     place of objects read linearly. Writes summary.json and the bits of every chunk."""
 

@@ -17,9 +17,16 @@ from compression_gap.data.split import TEST, TRAIN, VALIDATION
 from compression_gap.data.trajectories import Chunking, Trajectories
 from compression_gap.measures.attempts import read, write
 from compression_gap.measures.collisions import certified_entropy
-from compression_gap.measures.distortion import POSITION, ROTATION, squared_drift
+from compression_gap.measures.distortion import POSITION, ROTATION, squared_drift, switched
 from compression_gap.measures.entropy import held_out_marginals, nominal_bits
-from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Quantity, mean_over_demonstrations, tightest
+from compression_gap.measures.quantity import (
+    BITS,
+    DEMONSTRATIONS,
+    Quantity,
+    mean_over_demonstrations,
+    root_mean_square,
+    tightest,
+)
 from compression_gap.pipeline.job import Context, Cost, Job
 from compression_gap.pipeline.jobs.audited import Audited
 from compression_gap.pipeline.jobs.chunked import FittedTokenizer, Part
@@ -194,7 +201,7 @@ def errors(
     legend = audited.trajectories.legend
     for unit, axes in (("mm", POSITION), ("degrees", ROTATION)):
         drift = squared_drift(chunk, decoded, legend, axes)
-        found[unit] = None if drift is None else _root(drift.mean(axis=1), demonstration, unit)
+        found[unit] = None if drift is None else _asdict(root_mean_square(drift.mean(axis=1), demonstration, unit))
     found["switched"] = _switched(audited.trajectories, chunk, decoded, demonstration)
     return found
 
@@ -216,12 +223,6 @@ def _asdict(quantity: Quantity) -> dict[str, Any]:
     return dataclasses.asdict(quantity)
 
 
-def _root(squared: Float[np.ndarray, " N"], demonstration: Int[np.ndarray, " N"], unit: str) -> dict[str, Any]:
-    mean = mean_over_demonstrations(squared[None].astype(np.float64), demonstration, kind="estimate", unit=f"{unit}^2")
-    ends = {name: None if (end := getattr(mean, name)) is None else math.sqrt(end) for name in ("value", "low", "high")}
-    return _asdict(dataclasses.replace(mean, unit=unit, **ends))
-
-
 def _switched(
     given: Trajectories,
     chunk: Float[np.ndarray, "N T D"],
@@ -229,13 +230,8 @@ def _switched(
     demonstration: Int[np.ndarray, " N"],
 ) -> dict[str, Any] | None:
     """Share of steps at which the value that a switch had is not the nearest to what came out."""
-    wrong = np.zeros(chunk.shape[:2], dtype=bool)
-    for d in given.gripper:
-        values = np.unique(chunk[..., d])
-        if len(values) > 1:
-            middle = (values[1:] + values[:-1]) / 2
-            wrong |= np.searchsorted(middle, decoded[..., d]) != np.searchsorted(middle, chunk[..., d])
     if not given.gripper:
         return None
+    wrong = switched(chunk, decoded, given.gripper).any(axis=2)
     share = wrong.mean(axis=1)[None]
     return _asdict(mean_over_demonstrations(share, demonstration, kind="estimate", unit="of the steps"))

@@ -15,7 +15,7 @@ from compression_gap.measures.attempts import Read, read, write
 from compression_gap.measures.distortion import POSITION, arm_of, distortion, squared_drift, tails
 from compression_gap.measures.entropy import held_out_marginals, nominal_bits, positions
 from compression_gap.measures.modelability import KnowingTokenModel, token_lengths
-from compression_gap.measures.quantity import mean_over_demonstrations
+from compression_gap.measures.quantity import mean_over_demonstrations, root_mean_square
 from compression_gap.measures.rate_distortion import excess, held_out_spectrum
 from compression_gap.measures.robustness import sensitivity_mm, undecodable
 from compression_gap.pipeline.job import Context, Cost, Job
@@ -80,7 +80,7 @@ class Modelability(Job, kind="modelability", version=3):
 
 
 @dataclass(frozen=True)
-class TokenizerQuality(Job, kind="tokenizer_quality", version=4):
+class TokenizerQuality(Job, kind="tokenizer_quality", version=5):
     """Rate, distortion, use of the vocabulary and robustness of a tokenizer on held-out chunks, and where it stands
     beside the Gaussian's rate-distortion function. Writes summary.json."""
 
@@ -189,9 +189,7 @@ def _mm(
     squared = squared_drift(chunk, decoded, legend, POSITION)
     if squared is None:
         return None
-    mean = mean_over_demonstrations(squared.mean(axis=1)[None], demonstration, kind="estimate", unit="mm^2")
-    ends = {name: None if (end := getattr(mean, name)) is None else math.sqrt(end) for name in ("value", "low", "high")}
-    return dataclasses.asdict(dataclasses.replace(mean, unit="mm", **ends))
+    return dataclasses.asdict(root_mean_square(squared.mean(axis=1), demonstration, "mm"))
 
 
 def _beside_the_gaussian(
