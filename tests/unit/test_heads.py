@@ -10,11 +10,17 @@ from compression_gap.data.split import TEST, TRAIN, Split
 from compression_gap.measures import room
 from compression_gap.measures.aim import Looks
 from compression_gap.measures.token_probe import Codes, TokenProbing, probe_tokens
+from compression_gap.shapes import ChunkShape
 from compression_gap.testing.pipelines import Pipeline, ResidualCode, World
 from compression_gap.testing.upgrades import codes_of
+from compression_gap.tokenizers.base import Tokens
+from compression_gap.tokenizers.binning import Binning
+from compression_gap.tokenizers.fast import Fast
 from compression_gap.verdict import head_learning, heads
+from compression_gap.verdict.head_learning import Heads
 from compression_gap.verdict.head_models import CodeHeads
 from compression_gap.verdict.heads import Code, Executed, HeadTraining, retrain_heads
+from compression_gap.verdict.policy_heads import PolicyHeads
 
 TRAINING = HeadTraining(steps=60, batch=48, width=24, learning_rate=2e-2, seeds=(0, 1), fractions=(0.5, 1.0))
 EASY = Pipeline("easy", "sines", 2, 3, 2, 0.02, 1, 6, 42, 0.4)
@@ -231,3 +237,45 @@ def test_the_aim_is_taken_on_tested_looks_in_pieces_of_any_size(
     assert found("whole").aims["opens"].errors.tolist() == aims["opens"].errors.tolist()  # as it was kept
     monkeypatch.setattr(heads, "ROWS", 4)
     np.testing.assert_allclose(found("pieces").aims["opens"].errors, aims["opens"].errors, rtol=1e-4)
+
+
+def test_heads_that_are_policies_write_codes_that_can_be_read():
+    """FAST's ids only stand for a chunk where each keeps to those before it."""
+    shape, chunks = ChunkShape(6, 2), torch.randn(80, 6, 2).cumsum(dim=1)
+    tokenizer = Fast(vocabulary=300).build(shape)
+    tokenizer.fit(chunks)
+    heads = PolicyHeads((0, 1), 3, tokenizer, 16, 1)
+    seen = torch.randn(2, 5, 3)
+    written = heads.greedy(seen)
+    for replica, policy in enumerate(heads.policies):
+        alone = policy.write(seen[replica][:, None], None)
+        assert torch.equal(written[replica], policy.marked(alone))
+        assert tokenizer.decode(alone).valid.all()
+        nats = heads.nats(seen, written)[replica]
+        torch.testing.assert_close(nats, -policy.log_prob(seen[replica][:, None], written[replica]).sum(dim=1))
+    assert (written[0] != written[1]).any()
+
+
+def test_each_policy_takes_its_weights_from_a_moment_of_its_own():
+    tokenizer = Binning(bins=4).build(ChunkShape(2, 1))
+    tokenizer.fit(torch.randn(9, 2, 1))
+    early, late = (Heads(PolicyHeads(seeds, 3, tokenizer, 8, 1)).state_dict() for seeds in ((0, 1), (2, 3)))
+    mixed = PolicyHeads((0, 1), 3, tokenizer, 8, 1).mixed([early, late], [1, 0], "model.")
+    first = {name: name.startswith("model.policies.0.") for name in early}
+    assert any(first.values()) and not all(first.values())  # noqa: PT018
+    assert all(torch.equal(mixed[name], (late if first[name] else early)[name]) for name in early)
+
+
+def test_policies_learn_bins_in_a_few_steps(tmp_path: Path):
+    draw = torch.Generator().manual_seed(0)
+    goal = torch.rand(28 * 6, 1, 1, generator=draw) * 2 - 1
+    chunks = goal.expand(-1, 3, 1) * torch.tensor([1.0, 0.5, -0.5])[:, None]
+    tokenizer = Binning(bins=8).build(ChunkShape(3, 1))
+    tokenizer.fit(chunks)
+    read = lambda ids: tokenizer.decode(Tokens(ids, torch.full((len(ids),), 3))).chunk  # noqa: E731
+    code = Code(tokenizer.encode(chunks).ids, 8, None, read, tokenizer)
+    demonstration = torch.arange(len(chunks)) // 6
+    training = TRAINING.replace(steps=150, learning_rate=3e-3, layers=1, width=16)
+    found = retrain_heads(goal[:, 0], chunks, code, demonstration, training, tmp_path, quiet)
+    assert found.errors[-1].mean() < 0.1 * chunks.var()
+    assert found.bits[-1].mean() < 2

@@ -48,7 +48,7 @@ class Budget:
     contrast: Contrast | None
     """Of critics that certify bits; None: none are trained."""
     heads: HeadTraining
-    """Of policy heads over codes."""
+    """Of policy heads over codes that are told id by id (bins, FAST)."""
     digit_heads: HeadTraining
     """Of policy heads over codes that are told digit by digit (OAT, QueST): a step of theirs costs a fraction, and with
     as few of them they have not learned their code."""
@@ -79,7 +79,7 @@ QUICK = Budget(
     controls=(),
     left_out=(
         "bits by denoising, which also find what is not linear; certain bits; bits of gripper commands",
-        "the learning curve at a quarter of the demonstrations",
+        "heads over bins and FAST that are whole policies; the learning curve at a quarter of the demonstrations",
         LEARNED,
         "control arms: shuffled features, random numbers",
         "more than one probe seed",
@@ -98,7 +98,12 @@ MIDDLE = Budget(
     regression=HeadTraining(steps=1200, batch=256, seeds=(0,), judged=2000),
     head_arms=("features", "candidate", "known", "state", "shuffled"),
     controls=("shuffled",),
-    left_out=("longer training of tokenizers and probes", "three probe seeds", "the arm of random numbers"),
+    left_out=(
+        "heads over bins and FAST that are whole policies",
+        "longer training of tokenizers and probes",
+        "three probe seeds",
+        "the arm of random numbers",
+    ),
 )
 LONG = Budget(
     name="1h",
@@ -108,7 +113,7 @@ LONG = Budget(
     probing=Probing(),
     gripper=TokenProbing(),
     contrast=Contrast(steps=1200, most=8192),
-    heads=HeadTraining(steps=1600),
+    heads=HeadTraining(steps=2400, learning_rate=2e-3, layers=2, fractions=(0.5, 1.0)),
     digit_heads=HeadTraining(steps=3200),
     regression=HeadTraining(steps=3200, batch=256),
     head_arms=("features", "candidate", "known", "state", "shuffled", "random"),

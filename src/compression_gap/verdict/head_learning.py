@@ -12,14 +12,17 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from compression_gap.config import added_later
 from compression_gap.data.split import VALIDATION, Split
 from compression_gap.measures.token_probe import PADDING
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import Loss
+from compression_gap.tokenizers.base import Tokenizer
 from compression_gap.training import WEIGHTS, Report, Training, train
 from compression_gap.verdict.head_models import ChunkHeads, CodeHeads
+from compression_gap.verdict.policy_heads import PolicyHeads
 
-CANDIDATES = 4  # evenly spaced moments of training, among which validation demonstrations choose for each replica
+CANDIDATES = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1)  # of the steps, among which validation demonstrations choose
 ROWS = 512  # evaluated at once
 
 
@@ -28,8 +31,8 @@ class HeadTraining(Training, family="settings", kind="head_training", version=1)
     """How heads are built and trained: the same for every encoder and code, so that they compare."""
 
     steps: int = 400
-    """Optimiser steps; validation demonstrations choose after how many quarters of them to stop, for each replica, and
-    for what is executed and for code lengths apart: code lengths suffer from memorising much sooner."""
+    """Optimiser steps; validation demonstrations choose after which of five shares of them to stop, for each replica,
+    and for what is executed and for code lengths apart: code lengths suffer from memorising much sooner."""
     batch: int = 64
     """Chunks a step, of every replica."""
     learning_rate: float = 1e-2
@@ -40,6 +43,9 @@ class HeadTraining(Training, family="settings", kind="head_training", version=1)
     """Far above any gradient: replicas must not limit one another."""
     width: int = 64
     """Of the heads."""
+    layers: int = added_later(0)
+    """Of heads over codes that are policies (`verdict.policy_heads`), which take steps of many times the cost; 0: such
+    as sum up what the tokens before tell (`verdict.head_models`)."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Each trains heads of its own; intervals cover them."""
     fractions: tuple[float, ...] = (0.25, 0.5, 1.0)
@@ -69,6 +75,8 @@ class Code:
     """As `Tokenizer.digits`; None: an id is told at once."""
     read: Callable[[Int[Tensor, "M L"]], Float[Tensor, "M T D"]]
     """Scaled chunks of codes; rows of NaN where a code cannot be read, for which the mean chunk is executed."""
+    tokenizer: Tokenizer | None = None
+    """Which ids can follow which; heads that are policies keep to it, and there are none without."""
 
     @property
     def levels(self) -> tuple[int, ...]:
@@ -115,15 +123,15 @@ class Lessons:
 class Heads(nn.Module):
     """A module with a loss, for `train`."""
 
-    def __init__(self, model: ChunkHeads | CodeHeads) -> None:
+    def __init__(self, model: ChunkHeads | CodeHeads | PolicyHeads) -> None:
         super().__init__()
         self.model = model
 
     def each(self, seen: Float[Tensor, "R B F"], target: Tensor) -> Float[Tensor, "R B"]:
         """Code length in nats, or mean squared error, of every row."""
-        if isinstance(self.model, CodeHeads):
-            return self.model.nats(seen, target)
-        return self.model.errors(seen, target)
+        if isinstance(self.model, ChunkHeads):
+            return self.model.errors(seen, target)
+        return self.model.nats(seen, target)
 
     def loss(self, batch: tuple[Tensor, Tensor]) -> Loss:
         """The sum over replicas, so that each has the gradient that it would have alone."""
@@ -155,7 +163,7 @@ def trained(
 
     few = split.rows(VALIDATION)[:ROWS]
     watched = (data.inputs.of_all(few), data.target[few].expand(len(data.rows), -1, -1))
-    milestones = sorted({training.steps * k // CANDIDATES for k in range(1, CANDIDATES)} - {0})
+    milestones = sorted({int(training.steps * share) for share in CANDIDATES} - {0, training.steps})
     files = [*(folder / f"weights-{step}.safetensors" for step in milestones), folder / WEIGHTS]
     if not all(file.exists() for file in files):
         train(heads, batch_at, [watched], training, seed=0, folder=folder, report=report, milestones=milestones)
@@ -171,17 +179,22 @@ def choose(
         heads.load_state_dict(moment)
         losses.append(loss())
     best = torch.stack(losses).argmin(dim=0).tolist()
-    heads.load_state_dict(
-        {
-            name: torch.stack([moments[moment][name][replica] for replica, moment in enumerate(best)])
-            for name in moments[0]
+    if isinstance(heads.model, PolicyHeads):
+        mixed = heads.model.mixed(moments, best, "model.")
+    else:
+        mixed = {
+            name: torch.stack([moments[m][name][replica] for replica, m in enumerate(best)]) for name in moments[0]
         }
-    )
+    heads.load_state_dict(mixed)
     return torch.stack(losses).amin(dim=0)
 
 
 def _untrained(data: Lessons, code: Code | None, training: HeadTraining) -> Heads:
     wide, out, count = data.inputs.width, data.target.shape[1], len(data.rows)
+    if code is not None and training.layers:
+        assert code.tokenizer is not None, "who asks for policies gives them a tokenizer"
+        heads = PolicyHeads(data.seeds, wide, code.tokenizer, training.width, training.layers)
+        return Heads(heads).to(data.target.device)
 
     def build(replicas: int) -> ChunkHeads | CodeHeads:
         if code is None:
@@ -216,7 +229,7 @@ def loss_of_rows(heads: Heads, data: Lessons, rows: Int[Tensor, " M"]) -> Float[
 
 @torch.no_grad()
 def errors_of_rows(
-    model: ChunkHeads | CodeHeads,
+    model: ChunkHeads | CodeHeads | PolicyHeads,
     inputs: Inputs,
     rows: Int[Tensor, " M"],
     chunks: Float[Tensor, "N T D"],
@@ -230,7 +243,7 @@ def errors_of_rows(
 
 @torch.no_grad()
 def executed(
-    model: ChunkHeads | CodeHeads,
+    model: ChunkHeads | CodeHeads | PolicyHeads,
     inputs: Inputs,
     rows: Int[Tensor, " M"],
     code: Code | None,
@@ -239,7 +252,7 @@ def executed(
     """Chunks that are executed at some rows, by replica: regressed, or read from the likeliest codes; the mean chunk
     where a code cannot be read."""
     shown = inputs.of_all(rows)
-    if not isinstance(model, CodeHeads):
+    if isinstance(model, ChunkHeads):
         return model(shown)
     assert code is not None, "a head over codes was built for one"
     ids = _ids(model.greedy(shown).flatten(0, 1), code)

@@ -39,7 +39,7 @@ from compression_gap.verdict.head_learning import (
 )
 
 DIRECTIONS = 16  # principal ones of the chunks, which the linear readout reads
-NARROW = 64  # features up to this width cannot drown what matters, and are used whole without a trial
+NARROW = 64  # features up to this width cannot drown what matters, and are used whole without a trial, as by policies
 RESULT = "executed.safetensors"
 WAYS = ("whole", "readout")
 """Features beside what a linear readout makes of them, or the readout alone."""
@@ -100,7 +100,7 @@ def retrain_heads(
     target = chunks.flatten(1) if code is None else in_digits(code.ids, code.levels).flatten(1)
     shown = _shown(features, chunks.flatten(1), split, training)
     way = WAYS[0]
-    if features.shape[1] > NARROW:
+    if features.shape[1] > NARROW and not training.layers:
         way = _better(shown, target, code, split, training, folder / "trial", _part_of(report, 0.0, 0.3))
         report = _part_of(report, 0.3, 1.0)
     inputs, own = shown[way], tuple(split.rows(TRAIN, fraction) for fraction, _ in replicas)

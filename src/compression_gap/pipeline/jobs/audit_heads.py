@@ -121,7 +121,7 @@ def code_of(audited: Audited, tokenizer: Tokenizer) -> Code:
         found = read(tokenizer, Tokens(codes.masked_fill(ends, 0), length))
         return audited.scale(found.chunk).where(found.valid[:, None, None], torch.nan)
 
-    return Code(ids, tokenizer.vocab_size, tokenizer.digits if whole else None, chunks)
+    return Code(ids, tokenizer.vocab_size, tokenizer.digits if whole else None, chunks, tokenizer)
 
 
 def told(found: Executed, audited: Audited, demonstrations: int) -> dict[str, Any]:
