@@ -23,8 +23,7 @@ class Attention(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
-        if width % heads:
-            raise ValueError(f"width must be a multiple of heads, got width {width} and {heads} heads")
+        check_heads("Attention", width, heads)
         self.heads, self.dropout = heads, dropout
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
@@ -133,3 +132,9 @@ class Transformer(nn.Module):
 def causal_mask(length: int, device: torch.device | None = None) -> Bool[Tensor, "N N"]:
     """True where position n may look at position m: m <= n."""
     return torch.ones(length, length, dtype=torch.bool, device=device).tril()
+
+
+def check_heads(kind: str, width: int, heads: int) -> None:
+    """Raises ValueError if attention heads do not divide the width of the `kind` of part that has them."""
+    if heads < 1 or width < 1 or width % heads:
+        raise ValueError(f"{kind}.heads: expected a divisor of its width {width}, got {heads}")

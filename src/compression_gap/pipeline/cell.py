@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_type_hints
 
 from compression_gap.agent import AgentSpec, Fusion
-from compression_gap.config import Spec, added_later, vary
+from compression_gap.config import Spec, added_later, closest, coerce, vary
 from compression_gap.encoders.base import EncoderSpec
 from compression_gap.policies.base import Decoding, PolicySpec
 from compression_gap.rollout import Rollouts
@@ -147,6 +148,19 @@ class Grid:
     """Of the model that measures code lengths: the same for every tokenizer, so that they compare."""
     demonstrates_only: bool = False
     """A study that shows how the program works and is no evidence; its report says so."""
+
+    def __post_init__(self) -> None:
+        for name, hint in get_type_hints(type(self)).items():
+            object.__setattr__(self, name, coerce(getattr(self, name), hint, f"Grid.{name}"))
+        sights = [sight.name for sight in self.sights]
+        for field, names in {"methods": [method.name for method in self.methods], "sights": sights}.items():
+            if not names or len(set(names)) < len(names):
+                raise ValueError(f"Grid.{field}: expected at least one, each with a name of its own; got {names}")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"Grid.seeds: expected at least one, each once; got {self.seeds}")
+        for field in ("weak", "strong", "state"):
+            if (name := getattr(self, field)) is not None and name not in sights:
+                raise ValueError(f"Grid.{field}: there is no sight {name!r}; {closest(name, sights)}")
 
     @property
     def comparisons(self) -> list[tuple[Method, Method]]:

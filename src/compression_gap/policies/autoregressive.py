@@ -19,7 +19,7 @@ from compression_gap.policies.vocabulary import Vocabulary
 from compression_gap.shapes import ChunkShape, Loss
 from compression_gap.tokenizers.base import Decoded, Tokenizer, Tokens
 from compression_gap.training import LearningCost
-from compression_gap.transformer import Transformer, causal_mask
+from compression_gap.transformer import Transformer, causal_mask, check_heads
 
 POSITIONS_A_TOKEN = 2.5  # what a token costs in learning: scoring a thousand ids is more than half of it
 PADDING = -1  # stands behind the end of a code, where there is nothing to predict
@@ -56,6 +56,7 @@ class Autoregressive(PolicySpec, kind="autoregressive"):
     not in the papers, for tasks in which much depends on small differences."""
 
     def __post_init__(self) -> None:
+        check_heads("Autoregressive", self.width, self.heads)
         if self.octaves < 0:
             raise ValueError(f"Autoregressive.octaves: expected at least 0, got {self.octaves}")
         if self.temperature <= 0:

@@ -18,7 +18,7 @@ from compression_gap.scaling import ActionScaling
 from compression_gap.shapes import ChunkShape
 from compression_gap.tokenizers.base import Tokenizer
 from compression_gap.training import LearningCost
-from compression_gap.transformer import Transformer, causal_mask
+from compression_gap.transformer import Transformer, causal_mask, check_heads
 
 Level = Float[Tensor, " B"] | Int[Tensor, " B"]
 
@@ -45,6 +45,7 @@ class TrunkSpec(PolicySpec):
     not in the papers, for tasks in which much depends on small differences."""
 
     def __post_init__(self) -> None:
+        check_heads(type(self).__name__, self.width, self.heads)
         if self.octaves < 0:
             raise ValueError(f"{type(self).__name__}.octaves: expected at least 0, got {self.octaves}")
         if self.patch < 1:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import pkgutil
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -21,10 +24,15 @@ def names() -> list[str]:
 def find(name: str) -> Grid:
     """The grid of a study, by its name or by the path of a file that ends in ".py".
 
-    Raises ValueError with the closest name for an unknown study, or if the module has no `grid()` that returns a Grid.
+    Raises ValueError with the closest name for an unknown study, with the line of a file of your own that fails, or if
+    the module has no `grid()` that returns a Grid.
     """
     module = module_of(name)
-    grid = module.grid() if hasattr(module, "grid") else None
+    if not hasattr(module, "grid"):
+        there = [own for own, value in vars(module).items() if getattr(value, "__module__", None) == module.__name__]
+        raise ValueError(f"study {name!r}: expected a function grid() that returns a Grid; {closest('grid', there)}")
+    with _own(name):
+        grid = module.grid()
     if not isinstance(grid, Grid):
         raise ValueError(f"study {name!r}: expected a function grid() that returns a Grid, got {grid!r}")
     return grid
@@ -46,5 +54,23 @@ def _load(path: Path) -> ModuleType:
     module = module_from_spec(spec)
     sys.path.append(str(path.parent))  # the jobs' processes import parts defined in the file by the file's name
     sys.modules[path.stem] = module
-    spec.loader.exec_module(module)
+    with _own(str(path)):
+        spec.loader.exec_module(module)
     return module
+
+
+@contextmanager
+def _own(name: str) -> Iterator[None]:
+    """Tells in which line a file of somebody's own fails, whatever it raises."""
+    try:
+        yield
+    except Exception as error:
+        path = Path(name).resolve()
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
+        named = "" if type(error) is ValueError else f"{type(error).__name__}: "
+        line, what = (lines or [None])[-1], f"{named}{error}"
+        if isinstance(error, SyntaxError):
+            line, what = error.lineno, f"{type(error).__name__}: {error.msg}"
+        if line is None:
+            raise
+        raise ValueError(f"study {name}, line {line}: {what}") from error
