@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from compression_gap.commands import Answer
 
+WIDTH = 118  # of files and pipes, which have none
+
 
 def shown(answer: Answer) -> str:
     """The answer as it is shown on the standard output, in its width and colours."""
     from rich.console import Console  # takes its time, which help should not
 
     out, found = Console(), io.StringIO()
-    like = {"width": out.width, "force_terminal": out.is_terminal, "color_system": out.color_system}
+    width = out.width if out.is_terminal or "COLUMNS" in os.environ else WIDTH
+    like = {"width": width, "force_terminal": out.is_terminal, "color_system": out.color_system}
     answer.show(Console(file=found, highlight=False, **like))  # pyright: ignore[reportArgumentType]
     return found.getvalue()
 

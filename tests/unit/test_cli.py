@@ -172,9 +172,9 @@ def test_wrong_words_show_the_usage_and_exit_with_2(words: list[str], capsys: py
 
 
 def test_a_study_file_without_a_grid_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    (tmp_path / "empty.py").write_text("")
+    (tmp_path / "empty.py").write_text("def gird():\n    return None\n")
     assert main(["run", str(tmp_path / "empty.py")]) == 2
-    assert "expected a function grid() that returns a Grid, got None" in capsys.readouterr().err
+    assert "expected a function grid() that returns a Grid; did you mean 'gird'?" in capsys.readouterr().err
 
 
 def test_the_catalogue_shows_every_part_with_its_settings(capsys: pytest.CaptureFixture[str]):

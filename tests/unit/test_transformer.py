@@ -49,5 +49,5 @@ def test_gated_perceptrons_have_as_many_weights_as_plain_ones(width: int):
 
 
 def test_heads_must_divide_the_width():
-    with pytest.raises(ValueError, match="multiple of heads, got width 10 and 4 heads"):
+    with pytest.raises(ValueError, match=r"Attention\.heads: expected a divisor of its width 10, got 4"):
         Transformer(width=10, layers=1, heads=4)

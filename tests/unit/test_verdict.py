@@ -93,10 +93,20 @@ def test_a_policy_that_errs_as_much_as_one_that_knows_nothing_is_undetermined():
     assert offline_verdict(evidence(bad, encoder=1.19, codebook=1.2)).label == "none: saturated"
     verdict = offline_verdict(evidence(bad, encoder=1.19, codebook=1.2, nothing=ignorant(1.0)))
     assert (verdict.label, verdict.leaning, verdict.probability) == ("undetermined", None, None)
-    assert verdict.reason.startswith("the policy errs 121 % of what one errs who knows nothing")
+    assert "one who knows nothing and executes the mean action 100.0 %, so what it lacks" in verdict.reason
     assert "success in a simulator or on the robot" in verdict.settle
     assert offline_verdict(evidence(bad, encoder=0.1, codebook=1.2, nothing=ignorant(1.0))).label == "undetermined"
     assert offline_verdict(evidence(bad, encoder=0.1, codebook=1.2, nothing=ignorant(2.0))).label == "encoder-bound"
+
+
+def test_a_head_that_knows_nothing_where_its_features_tell_has_not_learned_its_code():
+    bad = executed(1.0, bits=8.0)
+    verdict = offline_verdict(evidence(bad, encoder=0.99, nothing=ignorant(1.0), without_code=ignorant(0.6)))
+    assert verdict.label == "undetermined"
+    assert "the same features without the code 60.0 %: it has not learned to predict the code" in verdict.reason
+    assert "heads that learn longer" in verdict.settle
+    blind = offline_verdict(evidence(bad, encoder=0.99, nothing=ignorant(1.0), without_code=ignorant(0.95)))
+    assert "cannot be told from what nobody can predict" in blind.reason
 
 
 def test_an_encoder_that_surely_helps_is_not_answered_with_a_call_for_more_data():

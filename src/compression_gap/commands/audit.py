@@ -20,7 +20,7 @@ from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPla
 from compression_gap.commands.audit_verdict import verdicts_of
 from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.code_lengths import CodeLengths, difference, information
-from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Quantity, tightest
+from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, IGNORED, Quantity, tightest
 from compression_gap.measures.rate_distortion import Spectrum, gaussian_distortion, gaussian_rate
 from compression_gap.pipeline.job import Job, with_needs
 from compression_gap.pipeline.jobs import SUMMARY, AuditHead
@@ -70,7 +70,7 @@ def audit(asked: Asked, root: Path, workers: int, device: str, *, quiet: bool) -
     if not store.has(plan.ledger):
         return _nothing(outcome)
     content = content_of(plan, asked, audited, store, outcome)
-    page = store.root / "reports" / f"audit-{asked.source.name}-{prepared.digest[:LETTERS]}.html"
+    page = store.root / "reports" / f"audit-{asked.source.name}-{plan.digest[:LETTERS]}.html"
     write_text(page, render(content))
     failed = sum(row.failed is not None for row in content.codes) + len(content.failures)
     data = {**content.to_json(), "report": str(page), "failed": failed, "seconds": round(outcome.seconds, 1)}
@@ -145,7 +145,7 @@ def _arm(arm: Arm, row: dict[str, Any], plan: AuditPlan, store: Store) -> ArmRow
     found = _summary(store, job) if job is not None and store.has(job) else {}
     certain, beyond = plan.certified.get(arm), quantity(found.get("beyond"))
     if beyond is not None and found["interface"] == "none":
-        beyond = Quantity(None, "estimate", BITS, DEMONSTRATIONS, note="ignored, so what is known without them")
+        beyond = Quantity(None, "estimate", BITS, DEMONSTRATIONS, note=IGNORED)
     return ArmRow(
         arm=arm,
         words=TOLD[arm],

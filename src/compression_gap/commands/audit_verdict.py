@@ -101,7 +101,7 @@ def _row(
 
 
 def _sentence(found: OfflineVerdict) -> str:
-    if found.label != "undetermined":
+    if found.label != "undetermined" or any(share is not None and share >= SURE for share in found.helps.values()):
         return found.reason
     return f"it cannot be told from this data: {found.reason}"
 

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from compression_gap.measures.quantity import Quantity, mean_over_demonstrations
+from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, IGNORED, Quantity, mean_over_demonstrations
 from compression_gap.measures.ridge import fit_ridge
 
 SPREAD = 1e-6  # an input that varies less is a constant
@@ -84,7 +84,10 @@ class LinearBits:
         return self._mean(self.alone - self.given, "estimate")
 
     def beyond(self, other: LinearBits) -> Quantity:
-        """Bits more than another readout tells, chunk by chunk."""
+        """Bits more than another readout tells, chunk by chunk; no number if it is that readout, because what else
+        could have been read was ignored."""
+        if np.array_equal(other.given, self.given):
+            return Quantity(None, "estimate", BITS, DEMONSTRATIONS, note=IGNORED)
         return self._mean(other.given - self.given, "estimate")
 
     def _mean(self, values: Float[np.ndarray, " M"], kind: str) -> Quantity:

@@ -11,6 +11,7 @@ from compression_gap.report.audit_content import NO_CODE, ArmRow, AuditContent, 
 
 MINUS = "\N{MINUS SIGN}"
 NOT_ABOVE = ", not above 0"
+TOO_FEW = "too few"
 SIGNS: dict[Kind, str] = {
     "upper bound": "\N{LESS-THAN OR EQUAL TO}",
     "lower bound": "\N{GREATER-THAN OR EQUAL TO}",
@@ -53,10 +54,15 @@ def kind_words(quantity: Quantity) -> str:
 
 
 def aside(head: HeadRow | None) -> str:
-    """How far to the side the hand is where the gripper closes and opens; empty where that is not known."""
+    """How far to the side the hand is where the gripper closes and opens; empty where that is not known. Where only a
+    few of the tested demonstrations tell, no number invites comparisons."""
     if head is None or not head.aims:
         return ""
-    return " / ".join(briefly(head.aims.get(kind)) for kind in KINDS)
+
+    def told(aim: Quantity | None) -> str:
+        return TOO_FEW if aim is not None and aim.low is None and head.error.low is not None else briefly(aim)
+
+    return " / ".join(told(head.aims.get(kind)) for kind in KINDS)
 
 
 def sentence(text: str) -> str:

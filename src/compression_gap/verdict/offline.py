@@ -52,7 +52,7 @@ class OfflineEvidence:
     reconstruction: Reconstruction | None
     """Of the test chunks by the pipeline's own code and by the candidate; None without a code."""
     variance: float
-    """Mean squared distance of the test chunks' scaled values from the mean training chunk."""
+    """Of a scaled action value; errors are told as a share of it."""
     entropy: Quantity | None = None
     """Upper bound on the bits of the pipeline's own codes, H(T); None where it was not measured."""
     curve: SuccessCurve | None = None
@@ -109,10 +109,10 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
     open_parts = doubtful(helps, label)
     sure: list[Part] = [part for part in PARTS if (helps[part] or 0.0) >= SURE]
     take = f"{' and '.join(_TAKEN[part] for part in sure)}, and audit again" if sure else ""
+    surely = "".join(f"{_HELP[part]} surely; " for part in sure)
     if ignorant is not None:
-        reason, settle = ignorant, take or SETTLES_NOTHING
+        reason, settle = f"{surely}{ignorant[0]}", take or ignorant[1]
     elif open_parts:
-        surely = "".join(f"{_HELP[part]} surely; " for part in sure)
         also = " too" if sure else ""
         reason = (
             f"{surely}whether a better {' or '.join(_NAMES[part] for part in open_parts)} helps{also} is not decided"
@@ -204,9 +204,9 @@ def _too_little(evidence: OfflineEvidence) -> tuple[str, str] | None:
     return None
 
 
-def _knows_nothing(evidence: OfflineEvidence) -> str | None:
-    """Why what the policy lacks cannot be told from what nobody can predict; None if it surely errs less than who knows
-    nothing."""
+def _knows_nothing(evidence: OfflineEvidence) -> tuple[str, str] | None:
+    """Why what the policy lacks cannot be told from what nobody can predict, and what would tell; None if it surely
+    errs less than who knows nothing. Where the same features without the code do, its head has not learned the code."""
     if evidence.nothing is None:
         return None
     own = evidence.arms.own
@@ -216,11 +216,17 @@ def _knows_nothing(evidence: OfflineEvidence) -> str | None:
     missed = MISSED["share of the distortion"]["encoder"].absolute * alone  # nothing at all is told by so little
     if ndtr(gap.value / math.hypot(sampled, missed)) >= SURE:
         return None
-    share = 100 * float(own.errors[-1].mean()) / alone
-    return (
-        f"the policy errs {share:.0f} % of what one errs who knows nothing and executes the mean action, so what it "
-        "lacks cannot be told from what nobody can predict"
+    error, of_all = float(own.errors[-1].mean()), 100 / max(evidence.variance, NEVER)
+    told = (
+        f"the policy errs {of_all * error:.1f} % of the variance, one who knows nothing and executes the mean action "
+        f"{of_all * alone:.1f} %"
     )
+    if evidence.without_code is not None:
+        free = float(evidence.without_code.mean())
+        if free < (1 - THRESHOLD["share of the distortion"]) * min(error, alone):
+            more = f"the same features without the code {of_all * free:.1f} %: it has not learned to predict the code"
+            return f"{told}, and {more}", SETTLES_HEADS
+    return f"{told}, so what it lacks cannot be told from what nobody can predict", SETTLES_NOTHING
 
 
 def _has_not_learned(evidence: OfflineEvidence) -> str | None:

@@ -23,7 +23,7 @@ SIGMA = 0.025
 
 
 @dataclass(frozen=True)
-class ActionLedger(Job, kind="action_ledger", version=2):
+class ActionLedger(Job, kind="action_ledger", version=3):
     """Bits of chunks at a resolution, the Gaussian's rate-distortion function, and what every arm tells linearly.
     Writes summary.json."""
 
