@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from compression_gap.commands.audit import if_learned
-from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Kind, Quantity
+from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, IGNORED, Kind, Quantity
 from compression_gap.report.audit import pipeline, render
 from compression_gap.report.audit_content import NO_CODE, ArmRow, AuditContent, CodeRow, HeadRow, Upgrade, VerdictRow
 from compression_gap.report.audit_terminal import LINES, summary
@@ -180,7 +180,7 @@ def test_bits_below_zero_say_what_they_mean():
 
 
 def test_denoisers_that_ignore_the_features_leave_the_linear_readout_to_tell_what_is_beyond():
-    ignored = Quantity(None, "estimate", BITS, DEMONSTRATIONS, note="ignored, so what is known without them")
+    ignored = Quantity(None, "estimate", BITS, DEMONSTRATIONS, note=IGNORED)
     (arm,) = CONTENT.arms
     content = replace(CONTENT, arms=(replace(arm, beyond=bits(0.75), denoised_beyond=ignored),))
     assert content.arms[0].best_beyond == bits(0.75)

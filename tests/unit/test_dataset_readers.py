@@ -333,6 +333,10 @@ def shorten(folder: Path) -> None:
         (lambda f: (f / "meta/info.json").write_text("[]"), "info.json: expected an object, got a list"),
         (lambda f: spoil_info(f, total_frames="many"), "total_frames: expected a whole number, got text; download it"),
         (lambda f: spoil_info(f, features=None), "info.json, features: expected an object, got null; download it"),
+        (
+            lambda f: spoil_info(f, features={"action": {"shape": [6]}}),
+            "info.json, features.action.shape: expected [7], got [6]",
+        ),
         (lambda f: spoil_info(f, features=[1]), "info.json, features: expected an object, got a list"),
         (lambda f: spoil_info(f, features={"action": 3}), "features.action: expected an object, got a whole number"),
         (

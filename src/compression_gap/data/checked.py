@@ -37,7 +37,8 @@ def check_shape(where: str, shape: Sequence[int], expected: Sequence[int | str])
     )
     if not fits:
         told = ", ".join(str(size) for size in expected)
-        raise complaint(where, f"expected [{told}], got {list(shape)}", "every row belongs to one recorded step")
+        rows = "; every row belongs to one recorded step" if len(expected) > 1 else ""
+        raise complaint(where, f"expected [{told}], got {list(shape)}", f"give the array that shape{rows}")
 
 
 def blocks(array: np.ndarray) -> Iterable[tuple[int, np.ndarray]]:

@@ -18,8 +18,8 @@ Kind = Literal["estimate", "upper bound", "lower bound"]
 BITS = "bits a chunk"
 DEMONSTRATIONS = "other demonstrations"
 DEMONSTRATIONS_AND_SEEDS = "other demonstrations and probe seeds"
-IGNORED = "ignored, so what is known without them"
-"""Instead of what features tell beyond that, where they did harm."""
+IGNORED = "ignored: told as much as without them"
+"""Instead of what features tell beyond what is known without them, where that did harm."""
 FEWEST_DEMONSTRATIONS = 8
 """Below which a bootstrap over demonstrations says too little about others to be printed."""
 WORDS: dict[Kind, str] = {"estimate": "", "upper bound": "at most ", "lower bound": "at least "}

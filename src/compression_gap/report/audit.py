@@ -148,7 +148,8 @@ def learning_curves(content: AuditContent) -> tuple[Markup | None, Markup]:
         return None, Markup("")
     counts = [count for _, head in curves for count, _ in head.curve]
     shares = [100 * error for _, head in curves for _, error in head.curve]
-    x = logarithmic(min(counts) / 1.15, max(counts) * 1.15, label="demonstrations to learn from")
+    ticks = sorted(set(counts))
+    x = logarithmic(ticks[0] / 1.15, ticks[-1] * 1.15, label="demonstrations to learn from", ticks=ticks)
     y = linear(0.0, max(shares), label="squared error of actions, % of the variance")
     panel, keys = Panel(720, 320, x, y, left=52), []
     for number, (name, head) in enumerate(curves):

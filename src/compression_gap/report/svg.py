@@ -50,8 +50,10 @@ def linear(low: float, high: float, *, label: str = "", count: int = 5) -> Axis:
     return Axis(values[0], values[-1], tuple((value, _tick(value)) for value in values), label)
 
 
-def logarithmic(low: float, high: float, *, label: str = "") -> Axis:
-    """A logarithmic axis; ticks at 1, 2 and 5 times powers of ten, fewer when there are many."""
+def logarithmic(low: float, high: float, *, label: str = "", ticks: Sequence[float] = ()) -> Axis:
+    """A logarithmic axis; ticks as given, or at 1, 2 and 5 times powers of ten, fewer when there are many."""
+    if ticks:
+        return Axis(low, high, tuple((value, _tick(value)) for value in ticks), label, log=True)
     powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
     for factors in ((1, 2, 5), (1, 3), (1,)):
         inside = [value for power in powers for f in factors if low <= (value := f * 10.0**power) <= high]

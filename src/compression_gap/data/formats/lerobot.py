@@ -168,10 +168,14 @@ def _vectors(frames: pl.DataFrame, name: str, folder: str) -> np.ndarray:
 def _names(folder: Path, info: dict[str, Any], width: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Of the action values, as the dataset calls them, and a note where it calls another number of them.
 
-    Raises ValueError unless they are a list, or an object with one.
+    Raises ValueError unless they are a list, or an object with one, or if the dataset means another number of values.
     """
     place = ("features", ACTION, "names")
-    told = (_told(folder, info, dict, *place[:2]) or {}).get(place[2])
+    feature = _told(folder, info, dict, *place[:2]) or {}
+    if feature.get("shape") not in (None, [width]):
+        where, what = f"{folder / INFO}, features.{ACTION}.shape", f"expected [{width}], got {feature['shape']}"
+        raise complaint(where, f"{what}: the actions that are there are not those", "download the dataset again")
+    told = feature.get(place[2])
     if isinstance(told, dict):
         told = next((value for value in told.values() if isinstance(value, list)), list(told))
     if told is not None and not isinstance(told, list):
