@@ -100,8 +100,7 @@ MIDDLE = Budget(
     head_arms=("features", "candidate", "known", "state", "shuffled"),
     controls=("shuffled",),
     left_out=(
-        "heads over bins and FAST that are whole policies",
-        "longer training of tokenizers and probes",
+        "heads over bins and FAST that are whole policies; longer training of tokenizers and probes",
         "three probe seeds",
         "the arm of random numbers",
     ),

@@ -36,11 +36,8 @@ def summary(content: AuditContent, page: str) -> list[str]:
     codes = sorted((row for row in content.verdicts if row.code != NO_CODE), key=lambda row: row.openness)
     without = [row for row in content.verdicts if row.code == NO_CODE]
     shown = sorted([*codes[:MOST_CODES], *without], key=lambda row: row.openness)
-    lines: list[str] = []
-    for row in shown[:1]:
-        lines += [*_verdict(row), *_upgrades(row)]
-    lines += [_in_a_line(row) for row in shown[1:]]
-    lines += _wrapped(f"{content.source}: {what_there_is(content)}.")
+    first = [line for row in shown[:1] for line in (*_verdict(row), *_upgrades(row))]
+    lines = _wrapped(f"{content.source}: {what_there_is(content)}.")
     lines += _aligned(_codes(content.codes, content.continuous))
     for failure in [*content.failures, *filter(None, map(code_failure, content.codes))][:2]:
         lines += _wrapped(failure)
@@ -55,7 +52,10 @@ def summary(content: AuditContent, page: str) -> list[str]:
     unsure = "; ! denoisers not converged: more demonstrations would tell more bits" if _unsure(content) else ""
     last += _wrapped(f"{signs}; {few(content) or 'intervals: 95 %, for other demonstrations'}{unsure}")
     last = [*last[: LINES // 2], f"report: {page}"]
-    return [*lines[: LINES - len(last)], *last]
+    others = [line for row in shown[1:] for line in _wrapped(_said(row))]
+    if len(first) + len(others) + len(lines) + len(last) > LINES:
+        others = [_in_a_line(row) for row in shown[1:]]
+    return [*[*first, *others, *lines][: LINES - len(last)], *last]
 
 
 def _unsure(content: AuditContent) -> bool:
