@@ -256,6 +256,14 @@ def test_heads_that_are_policies_write_codes_that_can_be_read():
     assert (written[0] != written[1]).any()
 
 
+def test_a_chunk_without_a_code_has_no_length():
+    tokenizer = Binning(bins=4).build(ChunkShape(2, 1))
+    tokenizer.fit(torch.randn(9, 2, 1))
+    heads = PolicyHeads((0,), 3, tokenizer, 8, 1)
+    nats = heads.nats(torch.randn(1, 2, 3), torch.tensor([[[3, 1], [4, -1]]]))  # 4 ends a code that was not written
+    assert nats[0, 0] > 0 and nats[0, 1] == 0  # noqa: PT018
+
+
 def test_each_policy_takes_its_weights_from_a_moment_of_its_own():
     tokenizer = Binning(bins=4).build(ChunkShape(2, 1))
     tokenizer.fit(torch.randn(9, 2, 1))

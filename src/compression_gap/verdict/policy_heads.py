@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from compression_gap.policies.autoregressive import Autoregressive, AutoregressivePolicy
+from compression_gap.policies.autoregressive import PADDING, Autoregressive, AutoregressivePolicy
 from compression_gap.seeds import seed_of
 from compression_gap.tokenizers.base import Tokenizer
 
@@ -24,6 +24,7 @@ class PolicyHeads(nn.Module):
     def __init__(self, seeds: Sequence[int], features: int, tokenizer: Tokenizer, width: int, layers: int) -> None:
         super().__init__()
         spec = Autoregressive(width=width, layers=layers, heads=2, gated=True)
+        self.values = tokenizer.vocab_size + tokenizer.varies  # the end is one
         self.policies = nn.ModuleList()
         for seed in seeds:
             torch.manual_seed(seed_of(seed, "heads"))
@@ -34,8 +35,10 @@ class PolicyHeads(nn.Module):
         return cast("list[AutoregressivePolicy]", list(self.policies))
 
     def nats(self, seen: Float[Tensor, "R B F"], ids: Int[Tensor, "R B L"]) -> Float[Tensor, "R B"]:
-        """Code lengths; `ids` are as `AutoregressivePolicy.marked` writes them."""
-        rows = zip(self._each, seen, ids, strict=True)
+        """Code lengths; `ids` are as `AutoregressivePolicy.marked` writes them. A chunk that a tokenizer of one length
+        could not write has none: 0."""
+        known = ids.where(ids < self.values, PADDING)
+        rows = zip(self._each, seen, known, strict=True)
         return torch.stack([-policy.log_prob(shown[:, None], code).sum(dim=1) for policy, shown, code in rows])
 
     @torch.no_grad()
