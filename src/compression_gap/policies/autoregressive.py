@@ -122,9 +122,9 @@ class AutoregressivePolicy(Policy):
     def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
         """Nothing to take: the tokenizer scales the actions."""
 
-    def targets(self, chunk: Float[Tensor, "N T D"]) -> Int[Tensor, "N L"]:
+    def targets(self, chunk: Float[Tensor, "N T D"], code: Tokens | None = None) -> Int[Tensor, "N L"]:
         """Codes of the chunks, as `marked` writes them."""
-        return self.marked(self.tokenizer.encode(chunk))
+        return self.marked(self.tokenizer.encode(chunk) if code is None else code)
 
     def marked(self, tokens: Tokens) -> Int[Tensor, "N L"]:
         """Codes of up to `max_tokens` (L) ids; behind a shorter one stand the end mark V and then padding, -1. A chunk

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from compression_gap.config import Spec
 from compression_gap.shapes import ChunkShape, Loss
-from compression_gap.tokenizers.base import Tokenizer
+from compression_gap.tokenizers.base import Tokenizer, Tokens
 from compression_gap.training import LearningCost
 
 SIZES = {  # width, layers, heads; M and L are the Compression Gap paper's, S is for one CPU core
@@ -45,8 +45,11 @@ class Policy(nn.Module, ABC):
     def fit(self, chunks: Float[Tensor, "N T D"]) -> None:
         """Takes action scales from training chunks; called once, before training."""
 
-    def targets(self, chunk: Float[Tensor, "N T D"]) -> Tensor:
-        """What `loss` learns to predict, [N, ...]: computed once for all chunks, after `fit`. Here the chunks."""
+    def targets(self, chunk: Float[Tensor, "N T D"], code: Tokens | None = None) -> Tensor:
+        """What `loss` learns to predict, [N, ...]: computed once for all chunks, after `fit`. Here the chunks.
+
+        `code` are the chunks' codes, if policies that differ in nothing else share them; None: to be written.
+        """
         return chunk
 
     @abstractmethod

@@ -116,6 +116,11 @@ class TokenizerSpec(Spec, family="tokenizers"):
         return False
 
     @property
+    def searches(self) -> bool:
+        """Whether a code is searched for, so that writing one takes long: policies then share what was written."""
+        return False
+
+    @property
     def repeats(self) -> bool:
         """Whether what was read back is written by the same code again, for every chunk. Closed-form codes do so."""
         return not self.learned

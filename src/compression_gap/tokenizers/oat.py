@@ -92,6 +92,10 @@ class Oat(TokenizerSpec, kind="oat"):
     def learned(self) -> bool:
         return True
 
+    @property
+    def searches(self) -> bool:
+        return self.search > 0
+
     def expected_tokens(self, horizon: int) -> int:
         return self.tokens
 

@@ -3,6 +3,7 @@
 Demonstrations -> Drawings -> TrainedEncoder -> PoseError
        |              '-----------.- Features -.
        '-> TrainedTokenizer ------'------------+-> TrainedAgent -> Evaluation
+                |-> WrittenCodes -> TrainedAgent, where a code is searched for
                 '-> Replay, OpenLoop, CodeDistortion, Modelability, TokenBits -> TokenizerQuality
 
 Demonstrations (-> TrainedTokenizer) -> ChunkNoise -> NoiseDistortion, NoisyReplay.
@@ -27,6 +28,7 @@ from compression_gap.pipeline.jobs.audit_denoising import ArmBits, AuditDenoiser
 from compression_gap.pipeline.jobs.audit_gripper import GripperBits
 from compression_gap.pipeline.jobs.audit_heads import AuditHead
 from compression_gap.pipeline.jobs.chunked import FittedTokenizer
+from compression_gap.pipeline.jobs.codes import WrittenCodes
 from compression_gap.pipeline.jobs.data import EPISODES, SUMMARY, Demonstrations, Drawings
 from compression_gap.pipeline.jobs.dataset import FileDataset, SuiteDataset
 from compression_gap.pipeline.jobs.diffusion_rate import DatasetRate, DiffusionRate, RateBound
@@ -85,4 +87,5 @@ __all__ = [
     "TrainedEncoder",
     "TrainedTokenizer",
     "Videos",
+    "WrittenCodes",
 ]

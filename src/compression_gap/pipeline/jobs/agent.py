@@ -15,6 +15,7 @@ from compression_gap.data.rows import Rows
 from compression_gap.data.windows import Windows
 from compression_gap.encoders.base import Encoder
 from compression_gap.pipeline.job import Context, Cost, Job
+from compression_gap.pipeline.jobs.codes import BATCH, WrittenCodes
 from compression_gap.pipeline.jobs.data import (
     HELD_OUT_ROWS,
     Demonstrations,
@@ -32,8 +33,6 @@ from compression_gap.shapes import Batch, ChunkShape
 from compression_gap.store import Store
 from compression_gap.suites.base import SuiteSpec
 from compression_gap.training import Training, train
-
-TARGET_BATCH = 4096  # fixed, because the last bits of what a tokenizer computes may depend on the batch size
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,15 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
 
     @property
     def opens(self) -> tuple[Job, ...]:
-        return tuple(job.drawings for job in self.features)
+        drawings = tuple(job.drawings for job in self.features)
+        return drawings if self.codes is None else (*drawings, self.codes)
+
+    @property
+    def codes(self) -> WrittenCodes | None:
+        """What it learns to predict, where that takes a search."""
+        if self.tokenizer is None or not self.tokenizer.tokenizer.searches:
+            return None
+        return WrittenCodes(self.tokenizer, self.demonstrations, self.stride)
 
     @property
     def suite(self) -> SuiteSpec:
@@ -86,7 +93,11 @@ class TrainedAgent(Job, kind="trained_agent", version=1):
         windows, held = (self._windows(context.store, agent, held_out=part) for part in (False, True))
         agent.policy.fit(windows.chunks.to(context.device))
         for part in (windows, held):
-            pieces = part.chunks.split(TARGET_BATCH)
+            if self.codes is not None:
+                code = self.codes.load(context.store, held_out=part is held)
+                part.targets = agent.policy.targets(part.chunks, code)
+                continue
+            pieces = part.chunks.split(BATCH)
             part.targets = torch.cat([agent.policy.targets(piece.to(context.device)).cpu() for piece in pieces])
         _standardise(agent, windows, context.device)
         size = self.training.batch
