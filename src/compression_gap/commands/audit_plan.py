@@ -113,7 +113,7 @@ LONG = Budget(
     probing=Probing(),
     gripper=TokenProbing(),
     contrast=Contrast(steps=1200, most=8192),
-    heads=HeadTraining(steps=2400, learning_rate=2e-3, layers=2, fractions=(0.5, 1.0)),
+    heads=HeadTraining(steps=1600, learning_rate=2e-3, layers=2, fractions=(0.5, 1.0), judged=2000),
     digit_heads=HeadTraining(steps=3200),
     regression=HeadTraining(steps=3200, batch=256),
     head_arms=("features", "candidate", "known", "state", "shuffled", "random"),

@@ -40,6 +40,7 @@ from compression_gap.verdict.head_learning import (
 
 DIRECTIONS = 16  # principal ones of the chunks, which the linear readout reads
 NARROW = 64  # features up to this width cannot drown what matters, and are used whole without a trial, as by policies
+POLICIES_WATCHED = 600  # validation chunks for which policies write codes, at each of several moments
 RESULT = "executed.safetensors"
 WAYS = ("whole", "readout")
 """Features beside what a linear readout makes of them, or the readout alone."""
@@ -91,7 +92,7 @@ def retrain_heads(
         return _told(load_file(folder / RESULT), training, rows, looks, demonstration)
     folder.mkdir(parents=True, exist_ok=True)
     replicas = [(fraction, seed) for fraction in training.fractions for seed in training.seeds]
-    watched = evenly(split.rows(VALIDATION), training.judged)
+    watched = evenly(split.rows(VALIDATION), POLICIES_WATCHED if training.layers else training.judged)
     if code is not None:
         at_once = max(training.batch, min(ROWS, max(len(rows), len(watched))))
         tokens = code.ids.shape[1]
