@@ -41,6 +41,12 @@ def test_what_is_wrong_in_it_is_told_with_its_line(tmp_path: Path, before: str, 
         studies.find(own(tmp_path, SOURCE.replace(before, after)))
 
 
+def test_a_syntax_error_of_a_file_that_it_imports_is_told_with_that_file(tmp_path: Path):
+    (tmp_path / "broken_part.py").write_text("x = (")
+    with pytest.raises(ValueError, match=r"own_study.py, line 1: SyntaxError: .*broken_part.py"):
+        studies.find(own(tmp_path, "import broken_part\n" + SOURCE))
+
+
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [

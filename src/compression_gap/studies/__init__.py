@@ -67,10 +67,9 @@ def _own(name: str) -> Iterator[None]:
     except Exception as error:
         path = Path(name).resolve()
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == path]
-        named = "" if type(error) is ValueError else f"{type(error).__name__}: "
-        line, what = (lines or [None])[-1], f"{named}{error}"
-        if isinstance(error, SyntaxError):
-            line, what = error.lineno, f"{type(error).__name__}: {error.msg}"
-        if line is None:
+        named, what = "" if type(error) is ValueError else f"{type(error).__name__}: ", str(error)
+        if isinstance(error, SyntaxError) and error.filename == str(path):  # not of a file that it imports
+            lines, what = [error.lineno], error.msg
+        if not lines:
             raise
-        raise ValueError(f"study {name}, line {line}: {what}") from error
+        raise ValueError(f"study {name}, line {lines[-1]}: {named}{what}") from error

@@ -1,7 +1,7 @@
 """Do policies fail to predict a code, or are its codes badly chosen? The built-in suite, codes guessed and searched.
 
 Command: cgap run searched_codes_cpu
-Cost:    2 to 4 hours on two cores, 3 hours of one core after codebook_size_cpu; run it again to go on after a stop
+Cost:    2 to 4 hours on two cores, less than half of it after codebook_size_cpu; run it again to go on after a stop
 Expect:  with searched codes 26, 43 and 92 % within 10 mm (weak, strong, true state) where guessed ones leave 18, 29 and
          65; the gap to Diffusion, +14 [6, 21], is no longer resolved: +8 [-3, 19]. The true state was known of two
          seeds before this was written down, the rest was not.
