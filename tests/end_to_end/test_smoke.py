@@ -160,6 +160,34 @@ def test_stopped_by_control_c_and_killed_and_resumed_it_ends_with_the_same_files
     assert Store(store).unfinished() == []
 
 
+INTERRUPTED = """
+import os, signal, sys
+from multiprocessing import forkserver
+from compression_gap.cli import main
+
+begin, begun = forkserver.connect_to_new_process, []
+
+def begin_and_interrupt(files):
+    pipes = begin(files)
+    begun.append(pipes)
+    if len(begun) == int(sys.argv[2]):
+        os.killpg(0, signal.SIGINT)
+    return pipes
+
+forkserver.connect_to_new_process = begin_and_interrupt
+sys.exit(main(["run", "smoke", "--store", sys.argv[1], "--json"]))
+"""
+
+
+@pytest.mark.parametrize("process", [1, 3])
+def test_control_c_while_a_process_begins_is_told_in_one_line_and_leaves_no_process(process: int, tmp_path: Path):
+    command = [sys.executable, "-c", INTERRUPTED, str(tmp_path), str(process)]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    out, err = run.communicate(timeout=100)  # until the last process that holds its standard error has ended
+    assert (run.returncode, out) == (130, "")
+    assert err.strip() == "stopped: nothing that was finished is lost, and the same command resumes from here"
+
+
 def wait_for(store: Path, count: int) -> None:
     """Until so many jobs are finished."""
     give_up = time.monotonic() + 200

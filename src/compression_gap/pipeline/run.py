@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import signal
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
@@ -101,14 +105,15 @@ class _Team:
 
     def give(self, job: Job) -> None:
         """Begins a job: in a process that has simulated before if it simulates, else in a fresh one."""
-        if job.simulates and self._idle:
-            worker = self._idle.pop()
-        else:
-            if self._idle and len(self.busy) + len(self._idle) == self._most:
-                self._idle.pop().stop()
-            worker = Worker(self._context, self._store, self._device)
-        worker.begin(job)
-        self.busy[worker] = job
+        with interrupts_held_back():
+            if job.simulates and self._idle:
+                worker = self._idle.pop()
+            else:
+                if self._idle and len(self.busy) + len(self._idle) == self._most:
+                    self._idle.pop().stop()
+                worker = Worker(self._context, self._store, self._device)
+            worker.begin(job)
+            self.busy[worker] = job
 
     def wait(self, progress: Progress) -> list[tuple[Job, str | None, bool]]:
         """Passes on news until something has ended: (job, error, whether its process died or hung) for each."""
@@ -143,6 +148,26 @@ class _Team:
             return job, worker.error, False
         silence = f"the simulator gave no sign of life for {self._longest_silence(job):g} s"
         return job, worker.last_words if died else silence, True
+
+
+@contextlib.contextmanager
+def interrupts_held_back() -> Iterator[None]:
+    """Ctrl-C, which reaches the whole process group, is for this process alone, and acts at the end of the block.
+
+    Processes begun meanwhile, and theirs, never see it: a half-begun one would print a traceback over the last words.
+    """
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit it; other threads do not
+    in_main_thread = threading.current_thread() is threading.main_thread()  # Python interrupts no other one
+    interrupts: list[int] = []
+    handler = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number)) if in_main_thread else None
+    try:
+        yield
+    finally:
+        if in_main_thread:
+            signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if interrupts:
+            signal.raise_signal(signal.SIGINT)
 
 
 def divide(jobs: list[Job], store: Store) -> tuple[list[Job], list[Job]]:

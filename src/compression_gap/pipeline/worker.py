@@ -81,7 +81,6 @@ def serve(store: Store, device: str, trusted: bool, orders: Connection) -> None:
     if trusted:
         trust_remote_code()
     keep_freed_memory()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     os.dup2(2, 1)  # what libraries print must not get between the result and who reads it
     with contextlib.suppress(EOFError):
         while True:
