@@ -20,7 +20,7 @@ from torch import Tensor
 from compression_gap.seeds import seed_of
 
 Upgrade = Literal["encoder", "codebook", "data"]
-Waves = Literal["sines", "steps", "triangles", "peaks"]
+Waves = Literal["sines", "steps", "triangles", "peaks", "bumps"]
 UPGRADES: tuple[Upgrade, ...] = ("encoder", "codebook", "data")
 
 WINDOWS = 8  # a demonstration
@@ -115,6 +115,8 @@ class World:
             return torch.asin(torch.sin(turned))
         if self.pipeline.waves == "peaks":
             return torch.exp(torch.sin(turned))
+        if self.pipeline.waves == "bumps":
+            return torch.relu(torch.sin(turned))
         return torch.sin(turned) if self.pipeline.waves == "sines" else torch.tanh(2 * torch.sin(turned))
 
     def cases(self, purpose: str, demonstrations: int) -> Cases:
@@ -240,6 +242,14 @@ JOINT = Factors(
     code=((1, 12), (2, 16), (4, 6)),
     demonstrations=(70, 180, 300),
     tolerance=(0.22, 0.35, 0.65),
+)
+SCARCE = Factors(
+    waves=("bumps",),
+    chunk=((5, 3, 3), (6, 4, 2)),
+    noise=(0.02, 0.1, 0.35),
+    code=((2, 10), (3, 24), (5, 12)),
+    demonstrations=(45, 75, 130),
+    tolerance=(0.35, 0.5, 0.7),
 )
 COUNT = 30
 """Pipelines drawn from each."""
