@@ -11,7 +11,8 @@ pipeline's nearest neighbour in the development set finds little, and that is pr
 development set, the held-out set was looked at, the rules were tuned again on both, and the confirmation set was looked
 at once, after all of that. The joint set was drawn after that for the joint verdict, whose rule was written down before
 it was looked at, once. The scarce set, of wide states and few demonstrations, was drawn last, because few truths of the
-others are that more data help and nothing else does; no rule was changed for it or after it. What the first look found is in docs/measurement.md. No pipeline is dropped.
+others are that more data help and nothing else does; no rule was changed for it. What looks found is in
+docs/measurement.md. No pipeline is dropped.
 
 **Truth.** An upgrade (encoder: a quarter of the noise; codebook: twice the tokens; data: twice the demonstrations)
 is made, four policies are trained before and after it, and judged on 2,000 fresh cases. It *helps* if the 95 % interval

@@ -14,6 +14,7 @@ from compression_gap.testing.pipelines import (
     EXPERT_NOISE,
     HELD_OUT,
     JOINT,
+    SCARCE,
     UPGRADES,
     Pipeline,
     ResidualCode,
@@ -25,7 +26,7 @@ SMALL = Pipeline("small", "sines", 2, 3, 2, 0.3, 2, 6, 30, 0.4)
 
 
 def test_the_sets_share_no_value_of_a_factor_that_an_upgrade_changes():
-    for one, other in combinations((DEVELOPMENT, HELD_OUT, CONFIRMATION, JOINT), 2):
+    for one, other in combinations((DEVELOPMENT, HELD_OUT, CONFIRMATION, JOINT, SCARCE), 2):
         for factor in ("waves", "chunk", "noise", "code", "demonstrations", "tolerance"):
             assert not set(getattr(one, factor)) & set(getattr(other, factor)), factor
 
@@ -37,7 +38,7 @@ def test_a_draw_is_always_the_same_and_has_every_pipeline_once():
     assert drawn[:5] == DEVELOPMENT.draw("development", 5)
 
 
-@pytest.mark.parametrize("waves", ["sines", "steps", "triangles", "peaks"])
+@pytest.mark.parametrize("waves", ["sines", "steps", "triangles", "peaks", "bumps"])
 def test_actions_have_variance_one_and_the_expert_misses_by_its_noise(waves: str):
     world = World(Pipeline("scale", waves, 3, 4, 2, 0.1, 2, 8, 200, 0.3))
     cases = world.cases("demonstrations", 200)

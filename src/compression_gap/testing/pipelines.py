@@ -246,10 +246,10 @@ JOINT = Factors(
 SCARCE = Factors(
     waves=("bumps",),
     chunk=((5, 3, 3), (6, 4, 2)),
-    noise=(0.02, 0.1, 0.35),
+    noise=(0.02, 0.12, 0.35),
     code=((2, 10), (3, 24), (5, 12)),
     demonstrations=(45, 75, 130),
-    tolerance=(0.35, 0.5, 0.7),
+    tolerance=(0.33, 0.52, 0.75),
 )
 COUNT = 30
 """Pipelines drawn from each."""
