@@ -119,10 +119,8 @@ def scores(cases, unit, others):
     committed = [case for case in resolved if case.verdict[unit].label != "undetermined"]
     right = [case for case in committed if case.verdict[unit].label == case.label(unit)]
     sure = np.mean([case.verdict[unit].probability for case in committed])
-    predicted = np.array([[case.verdict[unit].gains[part].value for part in PARTS] for case in cases])
     true = np.array([[case.true[unit][part].value for part in PARTS] for case in cases])
-    ends = np.array([[case.verdict[unit].gains[part] for part in PARTS] for case in cases])
-    inside = [end.low <= value <= end.high for end, value in zip(ends.flat, true.flat, strict=True)]
+    predicted, inside = compared([case.verdict[unit] for case in cases], true)
     missed, no_change = np.abs(predicted - true), np.abs(true)
     rows = [
         ("right where it commits", share(len(right), len(committed)), "at least 90 %"),
@@ -135,10 +133,8 @@ def scores(cases, unit, others):
     hits = sum(case.as_audited[unit].label == case.label(unit) for case in alone)
     rows.append(("as audits of 2 and 10 minutes: right", share(hits, len(alone)), "at least 90 %"))
     rows.append(("the same: commits", share(len(alone), len(resolved)), "at least 60 %"))
-    ends = np.array([[case.as_audited[unit].gains[part] for part in PARTS] for case in cases])
-    inside = [end.low <= value <= end.high for end, value in zip(ends.flat, true.flat, strict=True)]
+    alone, inside = compared([case.as_audited[unit] for case in cases], true)
     rows.append(("the same: true gains in 90 % intervals", share(sum(inside), len(inside)), "80 to 97 %"))
-    alone = np.array([[end.value for end in row] for row in ends])
     rows.append(("the same: error of predicted gains", ratio(np.abs(alone - true), no_change), "at most 0.5"))
     rows.append(("the same, codebook", ratio(np.abs(alone - true)[:, 1], no_change[:, 1]), "at most 0.5"))
     for column, part in enumerate(PARTS):
@@ -158,6 +154,16 @@ def scores(cases, unit, others):
         rows.append(("the same by the paper's rule", share(paper, len(clear)), "less than ours"))
     lines = [f"| score, in {unit} | value | asked |", "| --- | --- | --- |"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def compared(verdicts, true):
+    """Predicted gains, no change where nothing is predicted; and of all others, whether the truth is in it."""
+    gains = [[verdict.gains[part] for part in PARTS] for verdict in verdicts]
+    pairs = [
+        (gain, value) for row, values in zip(gains, true, strict=True) for gain, value in zip(row, values, strict=True)
+    ]
+    inside = [gain.low <= value <= gain.high for gain, value in pairs if gain.value is not None]
+    return np.array([[gain.value or 0.0 for gain in row] for row in gains]), inside
 
 
 def online(cases):
@@ -187,5 +193,6 @@ def ratio(missed, no_change):
 
 
 def larger(case, unit):
-    """The upgrade of these two that is predicted to gain more."""
-    return max(("encoder", "codebook"), key=lambda part: case.verdict[unit].gains[part].value)
+    """The upgrade of these two that is predicted to gain more; None where nothing is predicted."""
+    gains = {part: case.verdict[unit].gains[part].value for part in ("encoder", "codebook")}
+    return None if None in gains.values() else max(gains, key=gains.__getitem__)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -37,6 +39,12 @@ def finish(jobs: list[Job], store: Store, workers: int, device: str, *, quiet: b
         raise ValueError("--device cuda: torch finds no CUDA device here; leave the option away to use the CPU")
     store.make()
     return run(jobs, store, workers=workers, device=device, progress=Progress(quiet=quiet))
+
+
+def report_path(store: Store, command: str, measured: str, jobs: Iterable[Job], ending: str = "html") -> Path:
+    """Where a command's report goes. The same thing measured with other options has another name: nothing is lost."""
+    asked = hashlib.sha256("".join(job.digest for job in jobs).encode()).hexdigest()[:6]
+    return store.root / "reports" / f"{command}-{measured}-{asked}.{ending}"
 
 
 def show_failures(outcome: Outcome, console: Console) -> None:

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.text import Text
 
 from compression_gap import config
-from compression_gap.commands.answer import Answer, finish, show_failures
-from compression_gap.commands.audit_data import LETTERS, Source, dataset_of, naming
+from compression_gap.commands.answer import Answer, finish, report_path, show_failures
+from compression_gap.commands.audit_data import Source, dataset_of, naming
 from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPlan, audit_plan, own_arm
 from compression_gap.commands.audit_verdict import verdicts_of
 from compression_gap.data.trajectories import Chunking
@@ -70,7 +70,7 @@ def audit(asked: Asked, root: Path, workers: int, device: str, *, quiet: bool) -
     if not store.has(plan.ledger):
         return _nothing(outcome)
     content = content_of(plan, asked, audited, store, outcome)
-    page = store.root / "reports" / f"audit-{asked.source.name}-{plan.digest[:LETTERS]}.html"
+    page = report_path(store, "audit", asked.source.name, plan.jobs)
     write_text(page, render(content))
     failed = sum(row.failed is not None for row in content.codes) + len(content.failures)
     data = {**content.to_json(), "report": str(page), "failed": failed, "seconds": round(outcome.seconds, 1)}

@@ -25,8 +25,6 @@ from compression_gap.pipeline.plan import pretrained
 from compression_gap.pipeline.progress import bar
 from compression_gap.store import Store
 
-LETTERS = 6  # of a digest, by which pages of datasets of one name are told apart
-
 
 @dataclass(frozen=True)
 class Source:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -156,11 +155,6 @@ class AuditPlan:
     """Of what the policy has and might have; empty where the budget has none."""
     continuous: dict[Arm, AuditHead]
     """Heads without a code."""
-
-    @property
-    def digest(self) -> str:
-        """Of all that is measured: equal data and options, equal name."""
-        return hashlib.sha256("".join(job.digest for job in self.jobs).encode()).hexdigest()
 
     @property
     def left_out(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from compression_gap import config
-from compression_gap.commands.audit_data import LETTERS, Source, dataset_of, naming
+from compression_gap.commands.audit_data import Source, dataset_of, naming
 from compression_gap.commands.selection import Selection
 from compression_gap.data.split import TRAIN
 from compression_gap.data.trajectories import Chunking
@@ -64,11 +64,6 @@ class CodedData(ABC):
     @abstractmethod
     def facts(self) -> dict[str, Any]:
         """What the page says about them."""
-
-    @property
-    @abstractmethod
-    def file_name(self) -> str:
-        """By which their pages are told apart."""
 
     @abstractmethod
     def words(self, further: Sequence[str]) -> list[str]:
@@ -132,10 +127,6 @@ class CodedSuite(CodedData):
             "notes": [],
         }
 
-    @property
-    def file_name(self) -> str:
-        return self.selection.name
-
     def words(self, further: Sequence[str]) -> list[str]:
         return self.selection.words(further)
 
@@ -189,10 +180,6 @@ class CodedFiles(CodedData):
             "stride": windows.stride,
             "notes": [*trajectories.notes, *windows.notes],
         }
-
-    @property
-    def file_name(self) -> str:
-        return f"{self.source.name}-{self.dataset.digest[:LETTERS]}"
 
     def words(self, further: Sequence[str]) -> list[str]:
         return [*self.source.words, *further]

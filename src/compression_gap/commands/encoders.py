@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from compression_gap import plugins
-from compression_gap.commands.answer import Answer, finish, plain_table, show_failures
+from compression_gap.commands.answer import Answer, finish, plain_table, report_path, show_failures
 from compression_gap.commands.encoder_costs import encoder_costs
 from compression_gap.commands.selection import Selection
 from compression_gap.commands.typed import encoder_named
@@ -83,7 +83,7 @@ def encoders(
         encoder_costs(rung.spec, encoder_of(store, rung.spec, rung.trained, suite_spec), suite_spec.build(), HORIZON)
         for rung in done
     ]
-    page = store.root / "reports" / f"encoders-{selection.name}.html"
+    page = report_path(store, "encoders", selection.name, [rung.quality for rung in rungs])
     if rows:
         write_text(page, render(selection.name, rows, _command(selection, typed)))
     told = [dataclasses.asdict(row) | dataclasses.asdict(cost) for row, cost in zip(rows, costs, strict=True)]

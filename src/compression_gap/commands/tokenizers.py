@@ -18,7 +18,7 @@ from rich.text import Text
 
 from compression_gap import config, plugins
 from compression_gap.commands import typed
-from compression_gap.commands.answer import Answer, finish, plain_table
+from compression_gap.commands.answer import Answer, finish, plain_table, report_path
 from compression_gap.commands.audit_data import Source
 from compression_gap.commands.coded_data import CodedData, CodedFiles, CodedSuite
 from compression_gap.commands.selection import Selection
@@ -92,7 +92,8 @@ def tokenizers(
     specs: Mapping[str, TokenizerSpec | str] = named(names, coded.shape) if names else _of_every_kind(coded.shape)
     plans = [_plan(name, found, coded) for name, found in specs.items()]
     bound = coded.bound()
-    outcome = finish([bound, *(job for plan in plans for job in plan.jobs)], store, workers, "cpu", quiet=quiet)
+    jobs = [bound, *(job for plan in plans for job in plan.jobs)]
+    outcome = finish(jobs, store, workers, "cpu", quiet=quiet)
     curve = bound.load(store) if store.has(bound) else None
     rows = [_row(plan, store, outcome) for plan in plans]
     for row in rows:
@@ -113,7 +114,8 @@ def tokenizers(
     chosen = [word for name in names for word in ("--tokenizer", name)]
     chunks = ["--horizon", str(horizon), "--stride", str(stride)]
     page = sheet(data, shlex.join(["cgap", "tokenizers", *coded.words([*chunks, *chosen])]))
-    data |= _written(store, data, page, coded.file_name)
+    report, numbers = (report_path(store, "tokenizers", data["name"], jobs, ending) for ending in ("html", "parquet"))
+    data |= _written(data, page, report, numbers)
 
     def show(console: Console) -> None:
         _show(page, speeds(rows), console)
@@ -219,10 +221,8 @@ def _above_least(row: Mapping[str, Any], curve: DiffusionCurve | None) -> float 
     return row["rate_bits"] - float(least.values[0])
 
 
-def _written(store: Store, data: dict[str, Any], sheet: Sheet, name: str) -> dict[str, str]:
+def _written(data: dict[str, Any], sheet: Sheet, page: Path, numbers: Path) -> dict[str, str]:
     """Writes the page, and the numbers without the timings as Parquet; returns where."""
-    folder = store.root / "reports"
-    page, numbers = (folder / f"tokenizers-{name}.{ending}" for ending in ("html", "parquet"))
     write_text(page, render(sheet))
     rows = [_flat({name: value for name, value in row.items() if name != "speed"}) for row in data["tokenizers"]]
     pl.DataFrame(rows, infer_schema_length=None).write_parquet(numbers)

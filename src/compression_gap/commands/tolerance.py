@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from compression_gap import config
-from compression_gap.commands.answer import Answer, finish, plain_table, show_failures
+from compression_gap.commands.answer import Answer, finish, plain_table, report_path, show_failures
 from compression_gap.commands.coded_data import FEWEST_EPISODES, HELD_OUT, CodedSuite
 from compression_gap.commands.selection import Selection
 from compression_gap.commands.tokenizers import named
@@ -89,7 +89,10 @@ def tolerance(
         "seconds": round(outcome.seconds, 1),
     }
     page = sheet(data, command)
-    data |= _written(store, data, page)
+    report, numbers = (
+        report_path(store, "tolerance", data["name"], plan.jobs, ending) for ending in ("html", "parquet")
+    )
+    data |= _written(data, page, report, numbers)
 
     def show(console: Console) -> None:
         _show(data, page, console)
@@ -209,10 +212,8 @@ def _command(
     return shlex.join(["cgap", "tolerance", *selection.words(words)])
 
 
-def _written(store: Store, data: dict[str, Any], page: Sheet) -> dict[str, str]:
+def _written(data: dict[str, Any], page: Sheet, report: Path, numbers: Path) -> dict[str, str]:
     """Writes the page, and a row for everything that was replayed as Parquet; returns where."""
-    folder = store.root / "reports"
-    report, numbers = (folder / f"tolerance-{data['name']}.{ending}" for ending in ("html", "parquet"))
     write_text(report, render(page))
     pl.DataFrame([_flat(row) for row in data["rows"]], infer_schema_length=None).write_parquet(numbers)
     return {"report": str(report), "parquet": str(numbers)}
