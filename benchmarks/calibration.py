@@ -37,16 +37,18 @@ too if it surely gains the most.
 import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from calibration_scores import UNITS, Case, online, scores, table
 
+from compression_gap.data.split import divisions, turned
 from compression_gap.seeds import seed_of
 from compression_gap.testing.pipelines import CONFIRMATION, COUNT, DEVELOPMENT, HELD_OUT, JOINT, SCARCE, World
 from compression_gap.testing.upgrades import codes_of, judge, rungs
-from compression_gap.verdict.heads import Code, HeadTraining, retrain_heads
+from compression_gap.verdict.heads import Code, Executed, HeadTraining, retrain_heads
 
 SETS = {
     "development": DEVELOPMENT,
@@ -75,9 +77,13 @@ def audited(pipeline):
     def executed(upgrade, code, training):
         features = world.features(cases, pipeline.upgraded(upgrade).noise if upgrade else pipeline.noise)
         written = code and Code(code.encode(cases.shown), pipeline.values, None, lambda ids: chunk(code.decode(ids)))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder)
-            return retrain_heads(features, chunk(cases.shown), written, cases.demonstration, training, path, quiet)
+        numbers, parts = cases.demonstration.numpy(), []
+        for turn in range(divisions(pipeline.demonstrations)):
+            order = torch.from_numpy(turned(numbers, turn))
+            with tempfile.TemporaryDirectory() as folder:
+                found = retrain_heads(features, chunk(cases.shown), written, order, training, Path(folder), quiet)
+            parts.append(replace(found, demonstration=numbers[found.rows]))
+        return Executed.joined(parts)
 
     own = executed(None, codes["own"], CURVE)
     arms = {

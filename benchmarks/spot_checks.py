@@ -133,8 +133,11 @@ class Pipeline:
             return SuiteDataset(seen.demonstrations, sight.encoder, seen.encoder, seen.features, candidate)
 
         both, chunking, method = dataset(WEAK, dataset(STRONG)), Chunking(HORIZON, STRIDE), self.method
-        code = method.tokenizer and AuditTokenizer(both, chunking, method.tokenizer, method.tokenizer_training)
-        return AuditHead(both, chunking, TOLD[self.sight], code, BUDGET.digit_heads if code else BUDGET.regression)
+        codes, training = (), BUDGET.regression
+        if method.tokenizer:
+            codes = (AuditTokenizer(both, chunking, method.tokenizer, method.tokenizer_training),)
+            training = BUDGET.digit_heads
+        return AuditHead(both, (chunking,), TOLD[self.sight], codes, training)
 
     def replays(self):
         """The expert, with more and more white noise."""

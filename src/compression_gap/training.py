@@ -28,6 +28,11 @@ CURVE_POINTS = 20
 Report = Callable[[float, str], None]  # fraction done, what is going on
 
 
+def part_of(report: Report, first: float, last: float) -> Report:
+    """For a part of the work, which begins and ends when these fractions of the whole are done."""
+    return lambda done, text: report(first + (last - first) * done, text)
+
+
 @dataclass(frozen=True)
 class LearningCost:
     """What training a part takes on one core of a laptop: estimates for planning, never for results."""

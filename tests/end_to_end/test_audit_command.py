@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 
 from browser import DARK, look
@@ -19,6 +20,7 @@ from compression_gap import plugins
 from compression_gap.cli import main
 from compression_gap.commands import Answer, Asked, Selection, Source, audit
 from compression_gap.commands.audit_plan import BUDGETS
+from compression_gap.data.split import TEST
 from compression_gap.measures import room
 from compression_gap.measures.contrastive import Contrast
 from compression_gap.measures.encoder_probe import Probing
@@ -26,6 +28,8 @@ from compression_gap.measures.quantity import IGNORED
 from compression_gap.measures.token_probe import TokenProbing
 from compression_gap.pipeline.job import Context
 from compression_gap.pipeline.jobs import AuditHead, GripperBits
+from compression_gap.pipeline.jobs.audited import Audited
+from compression_gap.store import Store, read_job
 from compression_gap.verdict.head_learning import HeadTraining
 from crashing_tokenizers import Broken, Moody
 from datasets import NAMES, STEPS, arrays, motion, write_arrays, write_lerobot, write_libero
@@ -336,6 +340,25 @@ def test_few_demonstrations_get_no_interval_and_no_verdict(tmp_path: Path):
         "too little data: 2 demonstrations to test on, at least 8 are needed" in found.data["verdicts"][0]["sentence"]
     )
     assert any("no interval" in line for line in told(found))
+
+
+def test_few_demonstrations_are_tested_on_in_turn_by_heads_and_codes_that_were_not_fitted_on_them(tmp_path: Path):
+    store = Store(tmp_path / "store")
+    found = answer(store.root, write_arrays(tmp_path / "own.npz", arrays(45)), names=CODES[:1])
+    assert found.data["divisions"] == 5
+    assert any("6 demonstrations that nothing was fitted on; policies on 30 in turn" in line for line in told(found))
+    assert not any("too little data" in row["sentence"] for row in found.data["verdicts"])
+    heads = [job for folder in store.folders() if isinstance(job := read_job(folder), AuditHead) and job.tokenizers]
+    assert heads
+    for head in heads:
+        assert [one.turn for one in head.chunkings] == [0, 1, 2, 3, 4]
+        assert [one.chunking for one in head.tokenizers] == list(head.chunkings)
+        divided = [Audited.of(head.dataset, chunking, store) for chunking in head.chunkings]
+        executed = head.load(store)
+        np.testing.assert_array_equal(executed.rows, np.concatenate([one.windows.rows(TEST) for one in divided]))
+        np.testing.assert_array_equal(executed.demonstration, divided[0].windows.rank[executed.rows])
+        assert len(np.unique(executed.demonstration)) == 30
+        assert all(torch.equal(one.scaled, divided[0].scaled) for one in divided), "errors have one unit"
 
 
 def test_the_fewest_demonstrations_are_audited_at_any_budget(tmp_path: Path):

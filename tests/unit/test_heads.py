@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from compression_gap.data.split import TEST, TRAIN, Split
+from compression_gap.data.split import TEST, TRAIN, Split, turned
 from compression_gap.measures import room
 from compression_gap.measures.aim import Looks
 from compression_gap.measures.token_probe import Codes, TokenProbing, probe_tokens
@@ -36,7 +36,9 @@ def code_of(world: World, code: ResidualCode, shown: torch.Tensor) -> Code:
     return Code(code.encode(shown), world.pipeline.values, None, read)
 
 
-def run(folder: Path, *, coded: bool = True, training: HeadTraining = TRAINING, shuffled: bool = False) -> Executed:
+def run(
+    folder: Path, *, coded: bool = True, training: HeadTraining = TRAINING, shuffled: bool = False, turn: int = 0
+) -> Executed:
     world = World(EASY)
     cases = world.cases("demonstrations", EASY.demonstrations)
     features = world.features(cases, EASY.noise)
@@ -44,7 +46,18 @@ def run(folder: Path, *, coded: bool = True, training: HeadTraining = TRAINING, 
         features = features[torch.from_numpy(np.random.default_rng(0).permutation(len(features)))]
     chunks = cases.shown.unflatten(1, (EASY.steps, EASY.actions))
     code = code_of(world, codes_of(world)["own"], cases.shown) if coded else None
-    return retrain_heads(features, chunks, code, cases.demonstration, training, folder, quiet)
+    order = torch.from_numpy(turned(cases.demonstration.numpy(), turn))
+    return retrain_heads(features, chunks, code, order, training, folder, quiet)
+
+
+def test_heads_of_two_divisions_are_joined_chunk_by_chunk(tmp_path: Path):
+    parts = [run(tmp_path / str(turn), turn=turn) for turn in (0, 1)]
+    joined = Executed.joined(parts)
+    assert len(set(joined.rows)) == len(joined.rows) == sum(len(one.rows) for one in parts)
+    assert joined.errors.shape == (2, 2, len(joined.rows))
+    np.testing.assert_array_equal(joined.errors[..., -len(parts[1].rows) :], parts[1].errors)
+    np.testing.assert_array_equal(joined.bits[..., : len(parts[0].rows)], parts[0].bits)
+    np.testing.assert_array_equal(Executed.joined(parts[:1]).errors, parts[0].errors)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from compression_gap import plugins
 from compression_gap.commands import typed
+from compression_gap.data.split import divisions
 from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.contrastive import Contrast
 from compression_gap.measures.encoder_probe import Probing
@@ -62,6 +63,8 @@ class Budget:
 
 
 LEARNED = "tokenizers that have to be learned (OAT)"
+FEWEST_STEPS = 300
+"""Of what is trained anew for every division of few demonstrations, which share a budget's steps."""
 CODE_ARMS: tuple[Arm, ...] = ("nothing", "features", "candidate", "state")
 """What heads over codes are told, where it is there."""
 QUICK = Budget(
@@ -142,7 +145,8 @@ class AuditPlan:
 
     budget: Budget
     dataset: Dataset
-    chunking: Chunking
+    chunkings: tuple[Chunking, ...]
+    """One for each division of the demonstrations; all but policy heads are of the first."""
     ledger: ActionLedger
     tokenizers: tuple[TokenizerPlan, ...]
     named: bool
@@ -179,18 +183,25 @@ def audit_plan(
     given, arms = audited.trajectories, audited.arms
     shape = ChunkShape(chunking.horizon, len(given.names))
     controls, own = budget.controls if "features" in arms else (), own_arm(arms)
+    demonstrations = int(audited.windows.rank.max()) + 1
+    chunkings = tuple(chunking.replace(turn=turn) for turn in range(divisions(demonstrations)))
     ledger = ActionLedger(dataset, chunking, controls)
 
     def over_codes(spec: TokenizerSpec) -> HeadTraining:
         return budget.heads if spec.build(shape).digits is None else budget.digit_heads
 
-    def heads(tokenizer: AuditTokenizer | None) -> dict[Arm, AuditHead]:
-        there: tuple[Arm, ...] = (*arms, *controls) if tokenizer is None else ("nothing", *arms)
-        asked = budget.head_arms if tokenizer is None else CODE_ARMS
-        training, found = budget.regression if tokenizer is None else over_codes(tokenizer.tokenizer), {}
+    def shared(steps: int) -> int:
+        """Of each division, so that all take about as long together."""
+        return min(steps, max(FEWEST_STEPS, steps // len(chunkings)))
+
+    def heads(tokenizers: tuple[AuditTokenizer, ...]) -> dict[Arm, AuditHead]:
+        there: tuple[Arm, ...] = ("nothing", *arms) if tokenizers else (*arms, *controls)
+        asked = CODE_ARMS if tokenizers else budget.head_arms
+        training = over_codes(tokenizers[0].tokenizer) if tokenizers else budget.regression
+        training, found = training.replace(steps=shared(training.steps)), {}
         for arm in there:
             if arm in (*asked, own):
-                found[arm] = AuditHead(dataset, chunking, arm, tokenizer, _along(training, arm, own))
+                found[arm] = AuditHead(dataset, chunkings, arm, tokenizers, _along(training, arm, own))
         return found
 
     plans = []
@@ -198,9 +209,9 @@ def audit_plan(
         spec = typed.tokenizer(name, shape)
         if (same := next((one.name for one in plans if one.spec == spec), None)) is not None:
             raise ValueError(f"--tokenizer {name}: it is the same as {same}, so nothing is compared; leave one away")
-        training = Training(budget.training_steps, batch=64, learning_rate=2e-3, schedule="cosine")
-        job = AuditTokenizer(dataset, chunking, spec, training if spec.learned else None)
-        plans.append(TokenizerPlan(name, spec, CodeAudit(job, ledger.sigma), heads(job)))
+        training = Training(shared(budget.training_steps), batch=64, learning_rate=2e-3, schedule="cosine")
+        jobs = tuple(AuditTokenizer(dataset, one, spec, training if spec.learned else None) for one in chunkings)
+        plans.append(TokenizerPlan(name, spec, CodeAudit(jobs[0], ledger.sigma), heads(jobs)))
     bits: dict[Arm, ArmBits] = {}
     if budget.probing is not None and arms:
         denoisers = AuditDenoisers(dataset, chunking, budget.probing)
@@ -216,14 +227,14 @@ def audit_plan(
     return AuditPlan(
         budget=budget,
         dataset=dataset,
-        chunking=chunking,
+        chunkings=chunkings,
         ledger=ledger,
         tokenizers=tuple(plans),
         named=bool(names),
         bits=bits,
         gripper=gripper,
         certified=certified,
-        continuous=heads(None),
+        continuous=heads(()),
     )
 
 

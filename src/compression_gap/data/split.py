@@ -15,6 +15,11 @@ from compression_gap.seeds import seed_of
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 EVERY = 7  # of seven demonstrations of a task five are for training, one is for validation and one for testing
+FEWEST_DEMONSTRATIONS = 8
+"""To test on, below which no interval over demonstrations is worth printing."""
+MANY = 28  # demonstrations to test on; where a division has fewer, others are made and tested on in turn
+ENOUGH = 3 * EVERY
+"""Demonstrations below which there are too few for that, and for any verdict."""
 
 
 def part_at(rank: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:
@@ -22,11 +27,22 @@ def part_at(rank: Int[np.ndarray, " E"]) -> Int[np.ndarray, " E"]:
     return np.maximum(rank % EVERY - (EVERY - 3), TRAIN)
 
 
-def parts_of(task: Int[np.ndarray, " E"], fewest: int = 8) -> Int[np.ndarray, " E"]:
+def divisions(demonstrations: int) -> int:
+    """How many divisions of so many demonstrations are made, so that enough are tested on: one of many, all seven of
+    few, which test on nearly every one; and one of too few."""
+    return min(EVERY, -(-MANY // (demonstrations // EVERY))) if demonstrations >= ENOUGH else 1
+
+
+def turned(rank: Int[np.ndarray, " N"], turn: int) -> Int[np.ndarray, " N"]:
+    """Other numbers for demonstrations that are numbered from 0 on, so that others are tested on: with each of seven
+    turns others. Turned back with the negative turn."""
+    return (rank + turn) % (rank.max() + 1)
+
+
+def parts_of(task: Int[np.ndarray, " E"], fewest: int = FEWEST_DEMONSTRATIONS) -> Int[np.ndarray, " E"]:
     """TRAIN, VALIDATION or TEST for each demonstration: by its number within its task.
 
-    Raises ValueError if there are fewer than `fewest` to validate or to test on; below 8, no interval is worth
-    printing.
+    Raises ValueError if there are fewer than `fewest` to validate or to test on.
     """
     rank = np.empty_like(task)
     for one in np.unique(task):

@@ -12,16 +12,14 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int
 
-from compression_gap.config import Spec, counted
+from compression_gap.config import Spec, added_later, counted
 from compression_gap.data.checked import blocks, complaint
-from compression_gap.data.split import EVERY, part_at
+from compression_gap.data.split import ENOUGH, EVERY, part_at, turned
 from compression_gap.seeds import seed_of
 from compression_gap.suites.base import Legend
 
 FEWEST = EVERY
 """Demonstrations below which nothing can be said of others: five to fit on, one to stop by, one to test on."""
-ENOUGH = 8 * EVERY
-"""Demonstrations from which on there are eight to test on, so that intervals can be told."""
 SWITCH = 3  # different values that a command which only opens and closes may have
 META = "trajectories.json"
 ARRAYS = ("action", "ends", "task", "proprioception", "state", "features", "candidate")
@@ -37,6 +35,8 @@ class Chunking(Spec, family="settings", kind="chunking", version=2):
     """A chunk at every so many steps."""
     most: int = 25_000
     """Chunks; of more, every k-th is kept, in each demonstration from another one on."""
+    turn: int = added_later(0)
+    """Which demonstrations are tested on: with each of 0 to 6 others."""
 
     def __post_init__(self) -> None:
         if min(self.horizon, self.stride, self.most) < 1:
@@ -125,7 +125,7 @@ class Trajectories:
                 self.source,
                 f"expected at least {FEWEST} demonstrations (5 to fit on, 1 to stop by, 1 to test on), "
                 f"got {self.demonstrations}",
-                f"record more: intervals need {ENOUGH}",
+                f"record more: verdicts need {ENOUGH}",
             )
         arm = np.asarray(self.action[:, list(self.arm)])
         if not arm.size or not (arm != arm[0]).any():
@@ -171,7 +171,7 @@ class Trajectories:
         demonstration = np.repeat(np.arange(len(counts)), [len(some) for some in kept])
         there = np.flatnonzero(counts)
         rank = np.zeros(len(counts), dtype=np.int64)
-        rank[there[np.argsort(self.task[there], kind="stable")]] = np.arange(len(there))
+        rank[there[np.argsort(self.task[there], kind="stable")]] = turned(np.arange(len(there)), chunking.turn)
         rank = rank[demonstration]
         if len(np.unique(part_at(rank))) < 3:
             raise complaint(
@@ -211,7 +211,7 @@ class Windows:
     """The step of the first action."""
     demonstration: Int[np.ndarray, " M"]
     rank: Int[np.ndarray, " M"]
-    """The demonstration's number among those that have a chunk, sorted by task."""
+    """The demonstration's number among those that have a chunk, sorted by task, and turned."""
     part: Int[np.ndarray, " M"]
     """TRAIN, VALIDATION or TEST."""
     horizon: int

@@ -13,8 +13,9 @@ from jaxtyping import Int
 from scipy import sparse, special
 
 from compression_gap.config import counted
+from compression_gap.data.split import FEWEST_DEMONSTRATIONS
 from compression_gap.measures.clusters import DRAWS, LEVEL
-from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, FEWEST_DEMONSTRATIONS, Quantity
+from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Quantity
 
 ONE_CHUNK = "other demonstrations, one chunk of each"
 

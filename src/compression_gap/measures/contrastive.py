@@ -26,9 +26,10 @@ from torch.nn import functional
 
 from compression_gap.config import added_later, counted
 from compression_gap.data.normalise import Standardise
+from compression_gap.data.split import FEWEST_DEMONSTRATIONS
 from compression_gap.measures.clusters import LEVEL
 from compression_gap.measures.early_stopping import train_and_stop
-from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, FEWEST_DEMONSTRATIONS, Quantity
+from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, Quantity
 from compression_gap.measures.ridge import fit_ridge
 from compression_gap.seeds import seed_of
 from compression_gap.shapes import Loss

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from compression_gap.config import counted
+from compression_gap.data.split import FEWEST_DEMONSTRATIONS
 from compression_gap.measures.clusters import cluster_mean
 
 Kind = Literal["estimate", "upper bound", "lower bound"]
@@ -20,8 +21,6 @@ DEMONSTRATIONS = "other demonstrations"
 DEMONSTRATIONS_AND_SEEDS = "other demonstrations and probe seeds"
 IGNORED = "ignored: told as much as without them"
 """Instead of what features tell beyond what is known without them, where that did harm."""
-FEWEST_DEMONSTRATIONS = 8
-"""Below which a bootstrap over demonstrations says too little about others to be printed."""
 WORDS: dict[Kind, str] = {"estimate": "", "upper bound": "at most ", "lower bound": "at least "}
 
 

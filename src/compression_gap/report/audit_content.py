@@ -156,6 +156,8 @@ class AuditContent:
     chunks_there: int
     test_chunks: int
     test_demonstrations: int
+    divisions: int
+    """Ways in which demonstrations were divided for policy heads, each of which tests on others."""
     horizon: int
     stride: int
     sigma: float

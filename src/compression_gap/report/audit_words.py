@@ -79,11 +79,13 @@ def what_there_is(content: AuditContent) -> str:
     """Of what the numbers are."""
     thinned = f"{content.chunks:,} of " if content.chunks < content.chunks_there else ""
     demonstrations = counted(content.demonstrations, "demonstration")
+    turns, tested = content.divisions, content.test_demonstrations
+    in_turn = f"; policies on {turns * tested} in turn, in {turns} divisions" if turns > 1 else ""
     return (
         f"{counted(content.steps, 'step')} of {demonstrations}, {counted(content.tasks, 'task')}; "
         f"{thinned}{counted(content.chunks_there, 'chunk')} of {counted(content.horizon, 'action')}, one at every "
         f"{'step' if content.stride == 1 else counted(content.stride, 'step')}; tested on {content.test_chunks:,} of "
-        f"{counted(content.test_demonstrations, 'demonstration')} that nothing was fitted on"
+        f"{counted(tested, 'demonstration')} that nothing was fitted on{in_turn}"
     )
 
 

@@ -6,7 +6,7 @@ by side. The same budget and the same search go to every encoder and every code.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from compression_gap.measures.aim import Looks
 from compression_gap.measures.ridge import fit_ridge
 from compression_gap.measures.room import check_room
 from compression_gap.measures.token_probe import in_digits
-from compression_gap.training import Report, save_tensors
+from compression_gap.training import Report, part_of, save_tensors
 from compression_gap.verdict.head_learning import (
     ROWS,
     Code,
@@ -63,6 +63,25 @@ class Executed:
     aims: Mapping[str, Executed] = field(default_factory=dict)
     """At the last looks before a gripper closes and opens (`measures.aim`): `errors` are mm to the side."""
 
+    @classmethod
+    def joined(cls, parts: Sequence[Executed]) -> Executed:
+        """What heads of several divisions would execute, those of each on what was not told to them."""
+
+        def all_of(arrays: Sequence[np.ndarray]) -> np.ndarray:
+            return np.concatenate(arrays, axis=-1)
+
+        bits = [one.bits for one in parts if one.bits is not None]
+        kinds = {kind for one in parts for kind in one.aims}
+        return cls(
+            parts[0].fractions,
+            all_of([one.errors for one in parts]),
+            all_of(bits) if bits else None,
+            all_of([one.rows for one in parts]),
+            all_of([one.demonstration for one in parts]),
+            parts[0].way,
+            {kind: cls.joined([one.aims[kind] for one in parts if kind in one.aims]) for kind in sorted(kinds)},
+        )
+
 
 def retrain_heads(
     features: Float[Tensor, "M F"],
@@ -102,8 +121,8 @@ def retrain_heads(
     shown = _shown(features, chunks.flatten(1), split, training)
     way = WAYS[0]
     if features.shape[1] > NARROW and not training.layers:
-        way = _better(shown, target, code, split, training, folder / "trial", _part_of(report, 0.0, 0.3))
-        report = _part_of(report, 0.3, 1.0)
+        way = _better(shown, target, code, split, training, folder / "trial", part_of(report, 0.0, 0.3))
+        report = part_of(report, 0.3, 1.0)
     inputs, own = shown[way], tuple(split.rows(TRAIN, fraction) for fraction, _ in replicas)
     data = Lessons(inputs, target, own, tuple(seed for _, seed in replicas))
     heads, moments = trained(data, code, split, training, folder, report)
@@ -167,13 +186,6 @@ def _check(features: Tensor, chunks: Tensor, code: Code | None, split: Split) ->
         )
 
 
-def _part_of(report: Report, first: float, last: float) -> Report:
-    def told(done: float, text: str) -> None:
-        report(first + (last - first) * done, text)
-
-    return told
-
-
 def _standardised(values: Float[Tensor, "N F"], rows: Int[Tensor, " M"]) -> Float[Tensor, "N F"]:
     spread, mean = torch.std_mean(values[rows].double(), dim=0, correction=0)
     return ((values.double() - mean) / spread.clamp(min=1e-6)).where(spread > 1e-6, 0.0).float()
@@ -220,7 +232,7 @@ def _better(
     for number, way in enumerate(WAYS):
         one = replace(shown[way], amount=shown[way].amount[-1:])
         data = Lessons(one, target, (split.rows(TRAIN),), training.seeds[:1])
-        part = _part_of(report, number / len(WAYS), (number + 1) / len(WAYS))
+        part = part_of(report, number / len(WAYS), (number + 1) / len(WAYS))
         heads, moments = trained(data, code, split, training, folder / way, part)
         rows = evenly(split.rows(VALIDATION), training.judged)
         least = choose(heads, moments, partial(mean_loss, heads, data, rows))

@@ -16,9 +16,9 @@ from jaxtyping import Float, Int
 from scipy.special import ndtr, ndtri
 
 from compression_gap.config import counted
-from compression_gap.data.split import EVERY
+from compression_gap.data.split import ENOUGH, FEWEST_DEMONSTRATIONS
 from compression_gap.measures.clusters import LEVEL, cluster_mean
-from compression_gap.measures.quantity import FEWEST_DEMONSTRATIONS, Quantity, mean_over_demonstrations
+from compression_gap.measures.quantity import Quantity, mean_over_demonstrations
 from compression_gap.verdict.label import SURE, Label, doubtful, likeliest
 from compression_gap.verdict.prediction import (
     MISSED,
@@ -195,7 +195,7 @@ def _too_little(evidence: OfflineEvidence) -> tuple[str, str] | None:
     if tested < FEWEST_DEMONSTRATIONS:
         there = counted(tested, "demonstration")
         reason = f"too little data: {there} to test on, at least {FEWEST_DEMONSTRATIONS} are needed"
-        return reason, f"give at least {FEWEST_DEMONSTRATIONS * EVERY} demonstrations"
+        return reason, f"give at least {ENOUGH} demonstrations"
     if evidence.variance < NEVER:
         return (
             "the actions never change, so there is nothing to predict",

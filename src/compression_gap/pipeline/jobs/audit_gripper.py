@@ -18,7 +18,7 @@ from compression_gap.pipeline.jobs.audited import Arm, Audited
 from compression_gap.pipeline.jobs.data import PIECES, SUMMARY
 from compression_gap.pipeline.jobs.dataset import Dataset
 from compression_gap.store import write_json
-from compression_gap.training import Report
+from compression_gap.training import Report, part_of
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class GripperBits(Job, kind="gripper_bits", version=3):
         parts: tuple[Arm, ...] = ("nothing", *self.arms)
 
         def along(arm: Arm) -> Report:
-            return lambda fraction, text: context.report((parts.index(arm) + fraction) / len(parts), text)
+            return part_of(context.report, parts.index(arm) / len(parts), (parts.index(arm) + 1) / len(parts))
 
         without = lengths_without(codes, self.probing, pieces / "nothing", along("nothing"))
         told = {}

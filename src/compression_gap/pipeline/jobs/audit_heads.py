@@ -26,7 +26,7 @@ from compression_gap.pipeline.jobs.dataset import Dataset
 from compression_gap.pipeline.jobs.tokenizer_audit import AuditTokenizer, padded
 from compression_gap.store import Store, write_json
 from compression_gap.tokenizers.base import Tokenizer, Tokens
-from compression_gap.training import save_tensors
+from compression_gap.training import part_of, save_tensors
 from compression_gap.verdict.head_learning import Code, HeadTraining
 from compression_gap.verdict.heads import Executed, retrain_heads
 
@@ -35,53 +35,67 @@ PARTS = ("errors", "rows", "demonstration")
 
 
 @dataclass(frozen=True)
-class AuditHead(Job, kind="audit_head", version=5):
-    """A head retrained offline: over a tokenizer's code, or a regression. Writes summary.json, the errors of every test
-    chunk, and how far to the side it aims where a gripper's command changes."""
+class AuditHead(Job, kind="audit_head", version=6):
+    """A head retrained offline, for each division of the demonstrations: over a tokenizer's code, or a regression.
+    Writes summary.json, the errors of every test chunk, and how far to the side it aims where a gripper's command
+    changes."""
 
     resumable: ClassVar[bool] = True
     dataset: Dataset
-    chunking: Chunking
+    chunkings: tuple[Chunking, ...]
+    """One for each division: equal but for their turn, the first without one."""
     arm: Arm
     """What it is told."""
-    tokenizer: AuditTokenizer | None
-    """None: it predicts the chunk itself."""
+    tokenizers: tuple[AuditTokenizer, ...]
+    """One for each division, fitted on its training demonstrations; none: it predicts the chunk itself."""
     training: HeadTraining
 
     @property
     def title(self) -> str:
-        over = "actions" if self.tokenizer is None else f"codes of {self.tokenizer.tokenizer.kind}"
+        over = f"codes of {self.tokenizers[0].tokenizer.kind}" if self.tokenizers else "actions"
         return f"policy head over {over}, told {TOLD[self.arm]}"
 
     def cost(self) -> Cost:
         replicas = len(self.training.seeds) * len(self.training.fractions)
-        return Cost(5 + self.training.steps * replicas * (0.01 if self.tokenizer is None else 0.05), memory_mb=1500)
+        seconds = 5 + self.training.steps * replicas * (0.05 if self.tokenizers else 0.01)
+        return Cost(len(self.chunkings) * seconds, memory_mb=1500)
 
     def run(self, context: Context) -> None:
-        audited = Audited.of(self.dataset, self.chunking, context.store)
-        windows = audited.windows
-        chunks = audited.scaled.unflatten(1, (windows.horizon, -1))
-        tokenizer = None if self.tokenizer is None else self.tokenizer.load(context.store)
-        code = None if tokenizer is None else code_of(audited, tokenizer)
-        rank = torch.from_numpy(windows.rank)
-        inputs, folder = audited.inputs(self.arm), context.folder / HEADS
-        looks = audited.looks
-        found = retrain_heads(inputs, chunks, code, rank, self.training, folder, context.report, looks=looks)
-        rows = torch.from_numpy(found.rows)
+        audited = Audited.of(self.dataset, self.chunkings[0], context.store)
+        rank, count = audited.windows.rank, len(self.chunkings)
+        executed, read_back = [], []
+        for number in range(count):
+            report = part_of(context.report, number / count, (number + 1) / count)
+            one, back = self._division(number, replace(context, report=report))
+            aims = {kind: replace(aim, demonstration=rank[aim.rows]) for kind, aim in one.aims.items()}
+            executed.append(replace(one, demonstration=rank[one.rows], aims=aims))
+            read_back.append(back)
+        found = Executed.joined(executed)
         kept = {name: torch.from_numpy(getattr(found, name)) for name in PARTS}
-        if code is not None:
-            assert found.bits is not None, "a head over codes tells their length"
-            mean = chunks[windows.rows(TRAIN)].mean(dim=0)
-            back = code.read(code.ids[rows])
-            back = torch.where(back.isfinite().flatten(1).all(dim=1)[:, None, None], back, mean)
-            kept["bits"] = torch.from_numpy(found.bits)
-            kept["reconstruction"] = (back - chunks[rows]).double().square().mean(dim=(1, 2))
+        if found.bits is not None:
+            kept |= {"bits": torch.from_numpy(found.bits), "reconstruction": torch.cat(read_back)}
         for kind, aim in found.aims.items():
             kept |= {f"{kind}.{name}": torch.from_numpy(getattr(aim, name)) for name in PARTS}
         save_tensors(kept, context.folder / EXECUTED)
-        demonstrations = len(np.unique(windows.rank[windows.rows(TRAIN)]))
+        demonstrations = len(np.unique(rank[audited.windows.rows(TRAIN)]))
         write_json(context.folder / SUMMARY, told(found, audited, demonstrations))
-        shutil.rmtree(folder)
+        shutil.rmtree(context.folder / HEADS)
+
+    def _division(self, number: int, context: Context) -> tuple[Executed, Float[Tensor, " N"]]:
+        """What heads execute on the test chunks of one division, and mean squared errors of these as read back."""
+        audited = Audited.of(self.dataset, self.chunkings[number], context.store)
+        windows = audited.windows
+        chunks = audited.scaled.unflatten(1, (windows.horizon, -1))
+        code = code_of(audited, self.tokenizers[number].load(context.store)) if self.tokenizers else None
+        where = (torch.from_numpy(windows.rank), self.training, context.folder / HEADS / str(number), context.report)
+        found = retrain_heads(audited.inputs(self.arm), chunks, code, *where, looks=audited.looks)
+        shown = chunks[torch.from_numpy(found.rows)]
+        if code is None:
+            return found, torch.zeros(len(shown))
+        mean = chunks[windows.rows(TRAIN)].mean(dim=0)
+        back = code.read(code.ids[torch.from_numpy(found.rows)])
+        back = torch.where(back.isfinite().flatten(1).all(dim=1)[:, None, None], back, mean)
+        return found, (back - shown).double().square().mean(dim=(1, 2))
 
     def load(self, store: Store) -> Executed:
         """What the heads would execute on test chunks."""

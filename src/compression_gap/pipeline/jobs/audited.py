@@ -55,7 +55,8 @@ class Audited:
         windows = trajectories.windows(chunking)
         chunk = windows.chunks(trajectories)
         scaling = ActionScaling(chunk.shape[2])
-        scaling.fit(torch.from_numpy(chunk[windows.rows(TRAIN)]))
+        first = trajectories.windows(chunking.replace(turn=0))  # so that errors have one unit in all divisions
+        scaling.fit(torch.from_numpy(chunk[first.rows(TRAIN)]))
         half_range = scaling.half_range.numpy()
         columns = tuple(d for d in trajectories.arm if half_range[d] > 0)
         if not columns:

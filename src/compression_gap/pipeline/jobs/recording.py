@@ -20,7 +20,7 @@ from compression_gap.store import Store, write_json
 from compression_gap.suites.base import States, Suite, state_hashes
 from compression_gap.suites.libero.recordings import Frames, frames_of, replay
 from compression_gap.suites.libero.suite import Libero, LiberoSuite, average_down
-from compression_gap.training import Report
+from compression_gap.training import Report, part_of
 
 HDF5 = "demonstrations.hdf5"
 BEGAN = "began.npy"
@@ -61,7 +61,7 @@ def import_recording(job: Recording, file: LiberoFile, spec: Libero, store: Stor
             raise ValueError(f"{file.path}, data/{name}: {error}") from error
         found.append((frames, demo.actions[frames.lag :]))
         report(0.5 * (number + 1) / len(file.demos), "")
-    with making(job, store, "cpu", lambda fraction, text: report(0.5 + 0.5 * fraction, text)) as context:
+    with making(job, store, "cpu", part_of(report, 0.5, 1.0)) as context:
         if context is None:
             return
         lengths = [len(actions) for _, actions in found]
