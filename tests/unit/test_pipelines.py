@@ -12,6 +12,7 @@ from compression_gap.testing.pipelines import (
     COUNT,
     DEVELOPMENT,
     EXPERT_NOISE,
+    FEW,
     HELD_OUT,
     JOINT,
     SCARCE,
@@ -26,7 +27,7 @@ SMALL = Pipeline("small", "sines", 2, 3, 2, 0.3, 2, 6, 30, 0.4)
 
 
 def test_the_sets_share_no_value_of_a_factor_that_an_upgrade_changes():
-    for one, other in combinations((DEVELOPMENT, HELD_OUT, CONFIRMATION, JOINT, SCARCE), 2):
+    for one, other in combinations((DEVELOPMENT, HELD_OUT, CONFIRMATION, JOINT, SCARCE, FEW), 2):
         for factor in ("waves", "chunk", "noise", "code", "demonstrations", "tolerance"):
             assert not set(getattr(one, factor)) & set(getattr(other, factor)), factor
 
@@ -38,7 +39,7 @@ def test_a_draw_is_always_the_same_and_has_every_pipeline_once():
     assert drawn[:5] == DEVELOPMENT.draw("development", 5)
 
 
-@pytest.mark.parametrize("waves", ["sines", "steps", "triangles", "peaks", "bumps"])
+@pytest.mark.parametrize("waves", ["sines", "steps", "triangles", "peaks", "bumps", "ridges"])
 def test_actions_have_variance_one_and_the_expert_misses_by_its_noise(waves: str):
     world = World(Pipeline("scale", waves, 3, 4, 2, 0.1, 2, 8, 200, 0.3))
     cases = world.cases("demonstrations", 200)

@@ -20,7 +20,7 @@ from torch import Tensor
 from compression_gap.seeds import seed_of
 
 Upgrade = Literal["encoder", "codebook", "data"]
-Waves = Literal["sines", "steps", "triangles", "peaks", "bumps"]
+Waves = Literal["sines", "steps", "triangles", "peaks", "bumps", "ridges"]
 UPGRADES: tuple[Upgrade, ...] = ("encoder", "codebook", "data")
 
 WINDOWS = 8  # a demonstration
@@ -117,6 +117,8 @@ class World:
             return torch.exp(torch.sin(turned))
         if self.pipeline.waves == "bumps":
             return torch.relu(torch.sin(turned))
+        if self.pipeline.waves == "ridges":
+            return torch.sin(turned).abs()
         return torch.sin(turned) if self.pipeline.waves == "sines" else torch.tanh(2 * torch.sin(turned))
 
     def cases(self, purpose: str, demonstrations: int) -> Cases:
@@ -250,6 +252,14 @@ SCARCE = Factors(
     code=((2, 10), (3, 24), (5, 12)),
     demonstrations=(45, 75, 130),
     tolerance=(0.33, 0.52, 0.75),
+)
+FEW = Factors(
+    waves=("ridges",),
+    chunk=((4, 5, 2), (2, 4, 3)),
+    noise=(0.04, 0.18, 0.45),
+    code=((1, 20), (2, 9), (3, 20)),
+    demonstrations=(24, 36, 54),
+    tolerance=(0.38, 0.58, 0.85),
 )
 COUNT = 30
 """Pipelines drawn from each."""
