@@ -1,20 +1,21 @@
 """Are the verdicts right, and the predictions? Pipelines in which every upgrade is really made.
 
     OMP_NUM_THREADS=1 python benchmarks/calibration.py folder [development] [held-out] [confirmation] [joint] [scarce]
-        [few]
+        [few] [scarce-again] [few-again]
 
-For 180 pipelines (`testing/pipelines.py`), what an audit sees of each is gathered, policies are trained and judged for
+For 240 pipelines (`testing/pipelines.py`), what an audit sees of each is gathered, policies are trained and judged for
 the truth, and ladders are rolled out (`testing/upgrades.py`). Each of these is a file in the folder, so a killed run
 goes on where it was: about a quarter of an hour on one core.
 
-The six sets are drawn from different values of every factor, and each pipeline has a map of its own: who looks up a
-pipeline's nearest neighbour in the development set finds little, and that is printed too. Rules were tuned on the
+The first six sets are drawn from different values of every factor, and each pipeline has a map of its own: who looks
+up a pipeline's nearest neighbour in the development set finds little, and that is printed too. Rules were tuned on the
 development set, the held-out set was looked at, the rules were tuned again on both, and the confirmation set was looked
 at once, after all of that. The joint set was drawn after that for the joint verdict, whose rule was written down before
 it was looked at, once. The scarce set, of wide states and few demonstrations, was drawn because few truths of the
 others are that more data help and nothing else does. Since it was looked at, heads test on several divisions of few
-demonstrations, and predictions of what more data bring are larger and less sure; the set of few was drawn after that,
-and looked at once. What looks found is in docs/measurement.md. No pipeline is dropped.
+demonstrations, and predictions of what more data bring are larger and less sure; the set of few was drawn after that.
+Since that was looked at, intervals are for other divisions too. Both were drawn again after that, and looked at once.
+What looks found is in docs/measurement.md. No pipeline is dropped.
 
 **Truth.** An upgrade (encoder: a quarter of the noise; codebook: twice the tokens; data: twice the demonstrations)
 is made, four policies are trained before and after it, and judged on 2,000 fresh cases. It *helps* if the 95 % interval
@@ -59,6 +60,8 @@ SETS = {
     "joint": JOINT,
     "scarce": SCARCE,
     "few": FEW,
+    "scarce-again": SCARCE,
+    "few-again": FEW,
 }
 SMALL = {"steps": 160, "batch": 96, "width": 32, "learning_rate": 2e-2, "seeds": (0, 1)}
 CURVE, WHOLE = HeadTraining(**SMALL), HeadTraining(**SMALL, fractions=(1.0,))
@@ -101,6 +104,8 @@ def audited(pipeline):
     for name, code in codes.items():
         seen[f"{name} reconstruction"] = (code.decode(code.encode(shown)) - shown).square().mean(dim=1).numpy()
     seen["demonstration"] = own.demonstration
+    if own.division is not None:
+        seen["division"] = own.division
     left = arms["regression"].errors[-1].mean()
     seen["bits about actions"] = 0.5 * shown.shape[1] * np.log2(float(cases.shown.var(dim=0).mean()) / left)
     return seen | replays(world, cases, codes)

@@ -45,7 +45,8 @@ class Case:
         errors, rows = self.seen[f"{name} errors"][:, :seeds], np.arange(len(self.seen["demonstration"]))
         bits = self.seen[f"{name} bits"][:, :seeds] if f"{name} bits" in self.seen else None
         fractions = (0.25, 0.5, 1.0)[-len(errors) :]
-        return Executed(fractions, errors, bits, rows, self.seen["demonstration"], "whole")
+        division = self.seen.get("division")
+        return Executed(fractions, errors, bits, rows, self.seen["demonstration"], "whole", division=division)
 
     def evidence(self, unit, seeds=None, heads=("own", "encoder", "codebook")):
         curve = None

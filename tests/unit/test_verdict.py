@@ -14,6 +14,7 @@ from compression_gap.verdict import prediction
 from compression_gap.verdict.heads import Executed
 from compression_gap.verdict.offline import THRESHOLD, OfflineEvidence, OfflineVerdict, offline_verdict, what_settles
 from compression_gap.verdict.prediction import (
+    DRAWS,
     MISSED,
     PARTS,
     Arms,
@@ -301,6 +302,30 @@ def test_an_interval_is_wider_where_demonstrations_differ_and_where_predictions_
 def test_one_demonstration_is_counted_as_one():
     verdict = offline_verdict(evidence(executed(0.4, bits=8.0, demonstrations=1)))
     assert verdict.reason.startswith("too little data: 1 demonstration to test on")
+
+
+def test_heads_of_several_divisions_are_drawn_with_their_demonstrations():
+    cluster = np.repeat(np.arange(24), 5)
+    alone = prediction._drawn(cluster, np.zeros_like(cluster))
+    np.testing.assert_array_equal(alone, np.random.default_rng(0).multinomial(24, np.full(24, 1 / 24), DRAWS))
+    drawn = prediction._drawn(cluster, cluster % 3)
+    assert drawn.shape == (DRAWS, 24)
+    in_each = np.stack([drawn[:, place::3].sum(axis=1) for place in range(3)], axis=1)
+    assert (drawn.sum(axis=1) == 24).all()
+    assert set(np.unique(in_each)) == {0, 8, 16, 24}, "a division is drawn as a whole, none or several times"
+
+
+def test_where_divisions_differ_more_than_demonstrations_an_interval_is_wider():
+    demonstrations = 40
+    one = executed(0.5, 0.45, 0.4, demonstrations=demonstrations)
+    luck = np.repeat(np.random.default_rng(1).normal(0, 0.05, 4), len(one.rows) // 4)
+    division = np.repeat(np.arange(4), len(one.rows) // 4)
+    better = replace(one, errors=one.errors * 0.7 + luck)
+    widths = []
+    for which in (None, division):
+        arms = Arms(replace(one, division=which), encoder=replace(better, division=which))
+        widths.append(predict_gains(arms)["encoder"].spread)
+    assert widths[1] > 1.3 * widths[0]
 
 
 def test_three_demonstrations_are_too_few_for_any_verdict():

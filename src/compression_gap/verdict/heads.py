@@ -62,6 +62,8 @@ class Executed:
     """How the features were used; validation demonstrations chose."""
     aims: Mapping[str, Executed] = field(default_factory=dict)
     """At the last looks before a gripper closes and opens (`measures.aim`): `errors` are mm to the side."""
+    division: Int[np.ndarray, " N"] | None = None
+    """Which heads tested a chunk, where there are some for each of several divisions; None: all were tested alike."""
 
     @classmethod
     def joined(cls, parts: Sequence[Executed]) -> Executed:
@@ -80,6 +82,7 @@ class Executed:
             all_of([one.demonstration for one in parts]),
             parts[0].way,
             {kind: cls.joined([one.aims[kind] for one in parts if kind in one.aims]) for kind in sorted(kinds)},
+            np.repeat(np.arange(len(parts)), [len(one.rows) for one in parts]) if len(parts) > 1 else None,
         )
 
 

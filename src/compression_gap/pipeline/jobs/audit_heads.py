@@ -74,6 +74,8 @@ class AuditHead(Job, kind="audit_head", version=6):
         kept = {name: torch.from_numpy(getattr(found, name)) for name in PARTS}
         if found.bits is not None:
             kept |= {"bits": torch.from_numpy(found.bits), "reconstruction": torch.cat(read_back)}
+        if found.division is not None:
+            kept["division"] = torch.from_numpy(found.division)
         for kind, aim in found.aims.items():
             kept |= {f"{kind}.{name}": torch.from_numpy(getattr(aim, name)) for name in PARTS}
         save_tensors(kept, context.folder / EXECUTED)
@@ -108,7 +110,7 @@ class AuditHead(Job, kind="audit_head", version=6):
             return Executed(fractions, errors, bits, rows, demonstration, way)
 
         aims = {kind: found(f"{kind}.", None) for kind in KINDS if f"{kind}.errors" in kept}
-        return replace(found("", kept.get("bits")), aims=aims)
+        return replace(found("", kept.get("bits")), aims=aims, division=kept.get("division"))
 
     def reconstruction(self, store: Store) -> Float[np.ndarray, " N"] | None:
         """Mean squared error of the test chunks as their own codes read them; None without a code."""
