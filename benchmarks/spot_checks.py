@@ -178,7 +178,7 @@ def predicted(store, pipeline):
     codes = None
     if heads["codebook"] is not None:
         codes = Reconstruction(own.reconstruction(store), heads["codebook"].reconstruction(store))
-    nothing = Audited.of(own.dataset, own.chunking, store).errors_of_nothing(arms.own.rows)
+    nothing = Audited.of(own.dataset, own.chunkings[0], store).errors_of_nothing(arms.own.rows)
     free = (
         None if codes is None else Pipeline(DIFFUSION, pipeline.sight, pipeline.size).head().load(store).errors[-1][0]
     )
