@@ -361,6 +361,13 @@ def test_few_demonstrations_are_tested_on_in_turn_by_heads_and_codes_that_were_n
         assert all(torch.equal(one.scaled, divided[0].scaled) for one in divided), "errors have one unit"
 
 
+@pytest.mark.parametrize(
+    ("steps", "divisions", "each"), [(1600, 1, 1600), (1600, 2, 800), (1600, 7, 300), (400, 4, 300), (200, 4, 200)]
+)
+def test_divisions_share_a_budgets_steps(steps: int, divisions: int, each: int):
+    assert PLAN.shared(steps, divisions) == each
+
+
 def test_the_fewest_demonstrations_are_audited_at_any_budget(tmp_path: Path):
     found = answer(tmp_path / "store", write_arrays(tmp_path / "own.npz", arrays(7)), names=CODES[:1], budget="10m")
     assert not found.failed

@@ -190,15 +190,11 @@ def audit_plan(
     def over_codes(spec: TokenizerSpec) -> HeadTraining:
         return budget.heads if spec.build(shape).digits is None else budget.digit_heads
 
-    def shared(steps: int) -> int:
-        """Of each division, so that all take about as long together."""
-        return min(steps, max(FEWEST_STEPS, steps // len(chunkings)))
-
     def heads(tokenizers: tuple[AuditTokenizer, ...]) -> dict[Arm, AuditHead]:
         there: tuple[Arm, ...] = ("nothing", *arms) if tokenizers else (*arms, *controls)
         asked = CODE_ARMS if tokenizers else budget.head_arms
         training = over_codes(tokenizers[0].tokenizer) if tokenizers else budget.regression
-        training, found = training.replace(steps=shared(training.steps)), {}
+        training, found = training.replace(steps=shared(training.steps, len(chunkings))), {}
         for arm in there:
             if arm in (*asked, own):
                 found[arm] = AuditHead(dataset, chunkings, arm, tokenizers, _along(training, arm, own))
@@ -209,7 +205,9 @@ def audit_plan(
         spec = typed.tokenizer(name, shape)
         if (same := next((one.name for one in plans if one.spec == spec), None)) is not None:
             raise ValueError(f"--tokenizer {name}: it is the same as {same}, so nothing is compared; leave one away")
-        training = Training(shared(budget.training_steps), batch=64, learning_rate=2e-3, schedule="cosine")
+        training = Training(
+            shared(budget.training_steps, len(chunkings)), batch=64, learning_rate=2e-3, schedule="cosine"
+        )
         jobs = tuple(AuditTokenizer(dataset, one, spec, training if spec.learned else None) for one in chunkings)
         plans.append(TokenizerPlan(name, spec, CodeAudit(jobs[0], ledger.sigma), heads(jobs)))
     bits: dict[Arm, ArmBits] = {}
@@ -245,6 +243,11 @@ def own_arm(arms: Sequence[str]) -> Arm:
         if arm in arms:
             return arm
     return "nothing"
+
+
+def shared(steps: int, divisions: int) -> int:
+    """A budget's steps for each of so many divisions, so that all take about as long together as one of many."""
+    return min(steps, max(FEWEST_STEPS, steps // divisions))
 
 
 def _along(training: HeadTraining, arm: Arm, own: Arm) -> HeadTraining:
