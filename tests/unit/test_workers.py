@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import signal
+import subprocess
 import threading
 import time
 from dataclasses import dataclass, replace
@@ -68,6 +69,16 @@ class Hanging(Job, kind="test_hanging"):
 
 
 @dataclass(frozen=True)
+class Interrupted(Job, kind="test_interrupted"):
+    """Ctrl-C, which reaches every process of a group, in the midst of it; and in a process that it begins."""
+
+    def run(self, context: Context) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        told = subprocess.run(["grep", "SigBlk", "/proc/self/status"], capture_output=True, text=True, check=True)
+        (context.folder / "blocked").write_text(told.stdout)
+
+
+@dataclass(frozen=True)
 class Slow(Job, kind="test_slow"):
     """Looks at its pictures for longer than a simulator may be silent, and says so."""
 
@@ -113,6 +124,13 @@ def finish(jobs: list[Job], store: Store, *, workers: int = 1, patience: float =
 
 def process(store: Store, job: Job) -> int:
     return int((store.folder(job) / "process").read_text())
+
+
+def test_a_job_never_sees_control_c(store: Store) -> None:
+    job = Interrupted()
+    assert finish([job], store).done == [job]
+    blocked = int((store.folder(job) / "blocked").read_text().split()[1], 16)
+    assert blocked & 1 << signal.SIGINT - 1, "from its first instruction on"
 
 
 def test_a_job_whose_process_dies_goes_on_in_another_as_long_as_it_gets_further(

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 
 from compression_gap.pipeline.job import Job
@@ -156,16 +157,17 @@ def interrupts_held_back() -> Iterator[None]:
 
     Processes begun meanwhile, and theirs, never see it: a half-begun one would print a traceback over the last words.
     """
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit it; other threads do not
+    resource_tracker.ensure_running()  # where it begins within the block it lets interrupts through again
     in_main_thread = threading.current_thread() is threading.main_thread()  # Python interrupts no other one
     interrupts: list[int] = []
     handler = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number)) if in_main_thread else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # processes inherit it; other threads do not
     try:
         yield
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if in_main_thread:
             signal.signal(signal.SIGINT, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         if interrupts:
             signal.raise_signal(signal.SIGINT)
 

@@ -81,6 +81,7 @@ def serve(store: Store, device: str, trusted: bool, orders: Connection) -> None:
     if trusted:
         trust_remote_code()
     keep_freed_memory()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever gives the orders decides what Ctrl-C means
     os.dup2(2, 1)  # what libraries print must not get between the result and who reads it
     with contextlib.suppress(EOFError):
         while True:
