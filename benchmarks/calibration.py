@@ -1,11 +1,11 @@
 """Are the verdicts right, and the predictions? Pipelines in which every upgrade is really made.
 
     OMP_NUM_THREADS=1 python benchmarks/calibration.py folder [development] [held-out] [confirmation] [joint] [scarce]
-        [few] [scarce-again] [few-again]
+        [few] [scarce-again] [few-again] [scarce-last] [few-last]
 
-For 240 pipelines (`testing/pipelines.py`), what an audit sees of each is gathered, policies are trained and judged for
+For 300 pipelines (`testing/pipelines.py`), what an audit sees of each is gathered, policies are trained and judged for
 the truth, and ladders are rolled out (`testing/upgrades.py`). Each of these is a file in the folder, so a killed run
-goes on where it was: about a quarter of an hour on one core.
+goes on where it was: about forty minutes on one core.
 
 The first six sets are drawn from different values of every factor, and each pipeline has a map of its own: who looks
 up a pipeline's nearest neighbour in the development set finds little, and that is printed too. Rules were tuned on the
@@ -14,8 +14,9 @@ at once, after all of that. The joint set was drawn after that for the joint ver
 it was looked at, once. The scarce set, of wide states and few demonstrations, was drawn because few truths of the
 others are that more data help and nothing else does. Since it was looked at, heads test on several divisions of few
 demonstrations, and predictions of what more data bring are larger and less sure; the set of few was drawn after that.
-Since that was looked at, intervals are for other divisions too. Both were drawn again after that, and looked at once.
-What looks found is in docs/measurement.md. No pipeline is dropped.
+Since that was looked at, intervals are for other divisions too. Both were drawn again after that. Since those were
+looked at, intervals are wider where demonstrations are few, and more of them are never said not to help. Both were
+drawn a last time after that, and looked at once. What looks found is in docs/measurement.md. No pipeline is dropped.
 
 **Truth.** An upgrade (encoder: a quarter of the noise; codebook: twice the tokens; data: twice the demonstrations)
 is made, four policies are trained before and after it, and judged on 2,000 fresh cases. It *helps* if the 95 % interval
@@ -62,6 +63,8 @@ SETS = {
     "few": FEW,
     "scarce-again": SCARCE,
     "few-again": FEW,
+    "scarce-last": SCARCE,
+    "few-last": FEW,
 }
 SMALL = {"steps": 160, "batch": 96, "width": 32, "learning_rate": 2e-2, "seeds": (0, 1)}
 CURVE, WHOLE = HeadTraining(**SMALL), HeadTraining(**SMALL, fractions=(1.0,))

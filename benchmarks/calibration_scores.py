@@ -138,6 +138,10 @@ def scores(cases, unit, others):
     rows.append(("the same: true gains in 90 % intervals", share(sum(inside), len(inside)), "80 to 97 %"))
     rows.append(("the same: error of predicted gains", ratio(np.abs(alone - true), no_change), "at most 0.5"))
     rows.append(("the same, codebook", ratio(np.abs(alone - true)[:, 1], no_change[:, 1]), "at most 0.5"))
+    outside = Counter(part for part, held in zip(PARTS * (len(inside) // len(PARTS)), inside, strict=True) if not held)
+    rows.append(("of these outside: encoder, codebook, data", ", ".join(str(outside[part]) for part in PARTS), ""))
+    means = [np.mean([case.true[unit][part].value for case in cases]) for part in PARTS]
+    rows.append(("true gains, mean: encoder, codebook, data", ", ".join(f"{mean:.2g}" for mean in means), ""))
     for column, part in enumerate(PARTS):
         rows.append((f"error of the predicted gain, {part}", ratio(missed[:, column], no_change[:, column]), ""))
     paper = sum(case.paper == case.label(unit) for case in resolved)

@@ -43,7 +43,6 @@ from compression_gap.pipeline.jobs import (
     Replay,
     SuiteDataset,
 )
-from compression_gap.pipeline.jobs.audited import Audited
 from compression_gap.pipeline.plan import judged, trained_agent, trained_encoder
 from compression_gap.policies.autoregressive import Autoregressive
 from compression_gap.policies.diffusion import Diffusion
@@ -178,11 +177,10 @@ def predicted(store, pipeline):
     codes = None
     if heads["codebook"] is not None:
         codes = Reconstruction(own.reconstruction(store), heads["codebook"].reconstruction(store))
-    nothing = Audited.of(own.dataset, own.chunkings[0], store).errors_of_nothing(arms.own.rows)
     free = (
         None if codes is None else Pipeline(DIFFUSION, pipeline.sight, pipeline.size).head().load(store).errors[-1][0]
     )
-    evidence = OfflineEvidence(arms, codes, own.variance(store), nothing=nothing, without_code=free)
+    evidence = OfflineEvidence(arms, codes, own.variance(store), nothing=own.nothing(store), without_code=free)
     verdict = offline_verdict(evidence)
     replays = pipeline.replays()
     reached = [within(store, job) for job in replays]

@@ -20,7 +20,7 @@ from compression_gap import plugins
 from compression_gap.cli import main
 from compression_gap.commands import Answer, Asked, Selection, Source, audit
 from compression_gap.commands.audit_plan import BUDGETS
-from compression_gap.data.split import TEST
+from compression_gap.data.split import TEST, TRAIN
 from compression_gap.measures import room
 from compression_gap.measures.contrastive import Contrast
 from compression_gap.measures.encoder_probe import Probing
@@ -37,6 +37,7 @@ from recorded import run_here
 
 PLAN = import_module("compression_gap.commands.audit_plan")
 COMMAND = import_module("compression_gap.commands.audit")
+HEADS = import_module("compression_gap.pipeline.jobs.audit_heads")
 TINY = HeadTraining(steps=8, batch=16, width=8, seeds=(0,), fractions=(0.5, 1.0), judged=100)
 SMALL = {name: replace(budget, heads=TINY, regression=TINY, training_steps=4) for name, budget in BUDGETS.items()}
 PROBING = Probing(steps=8, batch=16, width=16, seeds=(0,), hastes=(0.0,))
@@ -346,7 +347,9 @@ def test_few_demonstrations_are_tested_on_in_turn_by_heads_and_codes_that_were_n
     store = Store(tmp_path / "store")
     found = answer(store.root, write_arrays(tmp_path / "own.npz", arrays(45)), names=CODES[:1])
     assert found.data["divisions"] == 5
-    assert any("6 demonstrations that nothing was fitted on; policies on 30 in turn" in line for line in told(found))
+    assert any(
+        "6 demonstrations that nothing was fitted on; policies on 30, in 5 divisions" in line for line in told(found)
+    )
     assert not any("too little data" in row["sentence"] for row in found.data["verdicts"])
     heads = [job for folder in store.folders() if isinstance(job := read_job(folder), AuditHead) and job.tokenizers]
     assert heads
@@ -355,10 +358,43 @@ def test_few_demonstrations_are_tested_on_in_turn_by_heads_and_codes_that_were_n
         assert [one.chunking for one in head.tokenizers] == list(head.chunkings)
         divided = [Audited.of(head.dataset, chunking, store) for chunking in head.chunkings]
         executed = head.load(store)
-        np.testing.assert_array_equal(executed.rows, np.concatenate([one.windows.rows(TEST) for one in divided]))
+        tested = [one.windows.rows(TEST) for one in divided]
+        np.testing.assert_array_equal(executed.rows, np.concatenate(tested))
         np.testing.assert_array_equal(executed.demonstration, divided[0].windows.rank[executed.rows])
         assert len(np.unique(executed.demonstration)) == 30
         assert all(torch.equal(one.scaled, divided[0].scaled) for one in divided), "errors have one unit"
+        np.testing.assert_array_equal(executed.division, np.repeat(range(5), [len(one) for one in tested]))
+        for number, (one, rows) in enumerate(zip(divided, tested, strict=True)):
+            own = executed.division == number
+            trained = one.scaled[one.windows.rows(TRAIN)].double().mean(dim=0)
+            nothing = (one.scaled[rows].double() - trained).square().mean(dim=1)
+            np.testing.assert_allclose(head.nothing(store)[own], nothing)
+            code = head.tokenizers[number].load(store)
+            back = code.decode(code.encode(torch.from_numpy(one.chunk[rows]))).chunk
+            read = (one.scale(back).flatten(1) - one.scaled[rows]).double().square().mean(dim=1)
+            np.testing.assert_allclose(head.reconstruction(store)[own], read, atol=1e-6)
+
+
+def test_an_audit_killed_in_its_second_division_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = write_arrays(tmp_path / "own.npz", arrays(45))
+    whole = answer(tmp_path / "whole", path, names=CODES[:1]).data
+    retrain, calls = HEADS.retrain_heads, []
+
+    def killed(*args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return retrain(*args, **kwargs)
+
+    monkeypatch.setattr(HEADS, "retrain_heads", killed)
+    with pytest.raises(KeyboardInterrupt):
+        answer(tmp_path / "store", path, names=CODES[:1])
+    again = answer(tmp_path / "store", path, names=CODES[:1]).data
+    assert [again[name] for name in ("verdicts", "codes", "continuous")] == [
+        whole[name] for name in ("verdicts", "codes", "continuous")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ CONTENT = AuditContent(
     chunks_there=800,
     test_chunks=30,
     test_demonstrations=8,
+    divisions=1,
     horizon=16,
     stride=8,
     sigma=0.025,
@@ -256,20 +257,21 @@ def test_under_a_pipe_stands_no_more_than_fits():
 
 
 def test_what_a_head_tells_of_a_code_that_it_has_not_learned_is_no_number():
-    head, code = replace(HEAD, error=share(0.9), told=bits(6), left=bits(170)), share(0.01)
+    head = replace(HEAD, error=share(0.9), told=bits(6), left=bits(170), read_back=share(0.01))
     free = replace(HEAD, error=share(0.1), told=None)
-    (found,) = if_learned([head], [free], code)
+    (found,) = if_learned([head], [free])
     assert found.told is not None
     assert found.saturation is not None
     assert (found.told.value, found.saturation.value) == (None, None)
     assert briefly(found.told) == "not learned"
     assert "the head errs 8.2 times what the same features without the code" in found.told.note
     assert found.left == head.left
-    assert if_learned([head], [free], replace(code, value=0.5)) == (head,)
-    assert if_learned([head], [], code) == (head,)
+    coarse = replace(head, read_back=share(0.5))
+    assert if_learned([coarse], [free]) == (coarse,)
+    assert if_learned([head], []) == (head,)
     learned = replace(head, arm="candidate", error=share(0.1), told=None, more=bits(3))
     frees = [free, replace(free, arm="candidate")]
-    row = if_learned([head, learned], frees, code)[1]
+    row = if_learned([head, learned], frees)[1]
     assert row.more is not None
     assert row.more.value is None, "beside a head that has not learned, nothing is more"
-    assert if_learned([replace(head, error=share(0.1)), learned], frees, code)[1] == learned
+    assert if_learned([replace(head, error=share(0.1)), learned], frees)[1] == learned

@@ -50,6 +50,14 @@ def run(
     return retrain_heads(features, chunks, code, order, training, folder, quiet)
 
 
+def test_a_division_that_was_finished_is_not_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    first = run(tmp_path / "0", turn=0)
+    monkeypatch.setattr(heads, "trained", lambda *args: pytest.fail("it trains"))
+    np.testing.assert_array_equal(run(tmp_path / "0", turn=0).errors, first.errors)
+    with pytest.raises(pytest.fail.Exception):
+        run(tmp_path / "1", turn=1)
+
+
 def test_heads_of_two_divisions_are_joined_chunk_by_chunk(tmp_path: Path):
     parts = [run(tmp_path / str(turn), turn=turn) for turn in (0, 1)]
     joined = Executed.joined(parts)

@@ -294,7 +294,7 @@ def test_an_interval_is_wider_where_demonstrations_differ_and_where_predictions_
     better = executed(0.3)
     spread = [predict_gains(Arms(own, better))["encoder"].spread for own in (FLAT, noisy)]
     assert spread[0] < spread[1]
-    missed = {unit: dict.fromkeys(PARTS, Missed(1.0, 0.0, 30.0)) for unit in THRESHOLD}
+    missed = {unit: dict.fromkeys(PARTS, Missed(1.0, 0.0, 30.0, few=30.0)) for unit in THRESHOLD}
     monkeypatch.setattr(prediction, "MISSED", missed)
     assert predict_gains(Arms(FLAT, better))["encoder"].spread > 29
 
@@ -326,6 +326,35 @@ def test_where_divisions_differ_more_than_demonstrations_an_interval_is_wider():
         arms = Arms(replace(one, division=which), encoder=replace(better, division=which))
         widths.append(predict_gains(arms)["encoder"].spread)
     assert widths[1] > 1.3 * widths[0]
+
+
+def divided(one: Executed, count: int) -> Executed:
+    """The same, tested in so many divisions."""
+    return replace(one, division=one.demonstration % count)
+
+
+def test_of_few_demonstrations_more_are_never_said_not_to_help():
+    flat = executed(0.4, 0.4, 0.4, demonstrations=28)
+    for count, label in ((None, "encoder-bound"), (3, "encoder-bound"), (4, "undetermined")):
+        own = flat if count is None else divided(flat, count)
+        better = replace(own, errors=own.errors / 2)
+        assert own.of_few == (count == 4)
+        verdict = offline_verdict(OfflineEvidence(Arms(own, encoder=better), None, 1.0))
+        assert verdict.label == label
+    assert (
+        verdict.reason == "a better encoder helps surely; whether a better policy or more data helps too is not decided"
+    )
+    assert verdict.settle == "use the better encoder, which surely helps, and audit again"
+    steep = divided(executed(1.6, 0.8, 0.4, demonstrations=28), 4)
+    assert offline_verdict(OfflineEvidence(Arms(steep, encoder=steep), None, 1.0)).label == "policy-or-data-bound"
+
+
+def test_what_settles_of_few_demonstrations_is_no_number_of_them():
+    flat = divided(executed(0.4, 0.4, 0.4, demonstrations=28), 4)
+    verdict = offline_verdict(OfflineEvidence(Arms(flat, encoder=flat), None, 1.0))
+    assert verdict.label == "undetermined"
+    assert verdict.settle.endswith("more demonstrations to test on, or the upgrade itself, made and measured")
+    assert not re.search(r"about \d+ demonstrations", verdict.settle)
 
 
 def test_three_demonstrations_are_too_few_for_any_verdict():

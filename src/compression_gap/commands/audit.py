@@ -192,7 +192,8 @@ def _code(
     told = _summary(store, plan.code)
     code, squared, heads = quantity(told["rate"]), told.get("squared_error"), _heads(plan.heads, store)
     alone = next((head.left for head in heads if head.arm == "nothing"), None)
-    if alone is not None and code is not None:
+    one_code = all(len(job.tokenizers) == 1 for job in plan.heads.values())  # else the length is that of several
+    if alone is not None and code is not None and one_code:
         code = tightest([code, alone])
     needed = excess = None
     if squared and code is not None and code.value is not None:
@@ -215,16 +216,14 @@ def _code(
         excess=excess,
         prefixes=tuple(told.get("prefixes", ())),
         lost=told["unwritten"] + told["unreadable"],
-        heads=if_learned([head for head in heads if head.arm != "nothing"], continuous, quantity(told.get("error"))),
+        heads=if_learned([head for head in heads if head.arm != "nothing"], continuous),
     )
 
 
-def if_learned(
-    heads: Sequence[HeadRow], continuous: Sequence[HeadRow], read_back: Quantity | None
-) -> tuple[HeadRow, ...]:
+def if_learned(heads: Sequence[HeadRow], continuous: Sequence[HeadRow]) -> tuple[HeadRow, ...]:
     """The heads, without what they tell about a code that they have not learned to predict, or tell more of it than one
     that has not: of that only their own lengths of the code are bounds."""
-    why = {head.arm: _unlearned(head, continuous, read_back) for head in heads}
+    why = {head.arm: _unlearned(head, continuous) for head in heads}
     own = why.get(own_arm(list(why)))
     rows = []
     for head in heads:
@@ -236,9 +235,9 @@ def if_learned(
     return tuple(rows)
 
 
-def _unlearned(head: HeadRow, continuous: Sequence[HeadRow], read_back: Quantity | None) -> Quantity | None:
+def _unlearned(head: HeadRow, continuous: Sequence[HeadRow]) -> Quantity | None:
     """No number, and why; None if the head has learned to predict its code, or that is not known."""
-    free = next((one.error.value for one in continuous if one.arm == head.arm), None)
+    free, read_back = next((one.error.value for one in continuous if one.arm == head.arm), None), head.read_back
     if free is None or read_back is None or read_back.value is None or head.error.value is None:
         return None
     why = not_learned(head.error.value, free, read_back.value)
@@ -268,6 +267,7 @@ def _heads(jobs: dict[Arm, AuditHead], store: Store) -> tuple[HeadRow, ...]:
                 told=found.bits if found else None,
                 saturation=found.saturation if found else None,
                 more=difference(lengths, own_lengths).bits if lengths is not None and own_lengths is not None else None,
+                read_back=quantity(told["read_back"]),
                 aims={kind: Quantity(**aim) for kind, aim in told["aims"].items()},
                 curve=tuple((int(count), float(error)) for count, error in told["curve"]),
             )

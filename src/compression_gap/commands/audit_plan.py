@@ -146,7 +146,7 @@ class AuditPlan:
     budget: Budget
     dataset: Dataset
     chunkings: tuple[Chunking, ...]
-    """One for each division of the demonstrations; all but policy heads are of the first."""
+    """One for each division of the demonstrations; all but policy heads and their codes are of the first."""
     ledger: ActionLedger
     tokenizers: tuple[TokenizerPlan, ...]
     named: bool
@@ -246,7 +246,7 @@ def own_arm(arms: Sequence[str]) -> Arm:
 
 
 def shared(steps: int, divisions: int) -> int:
-    """A budget's steps for each of so many divisions, so that all take about as long together as one of many."""
+    """A budget's steps for each of so many divisions: together about as many as for one, or a few times that."""
     return min(steps, max(FEWEST_STEPS, steps // divisions))
 
 

@@ -39,14 +39,14 @@ def verdicts_of(plan: AuditPlan, codes: Sequence[CodeRow], audited: Audited, sto
     rows = []
     for one, row in zip(plan.tokenizers, codes, strict=True):
         if (own := _own(one.heads, store)) is not None:
-            told = _row(row, own, one.heads, free, store, audited, same=same)
+            told = _row(row, own, one.heads, free, store, same=same)
             rows.append((float(own[1].errors[-1].mean()), told))
     if not plan.named:
         rows.sort(key=lambda pair: pair[0])
     found = [row for _, row in rows]
     if free is not None:
         row = CodeRow(NO_CODE, {})
-        found.append(_row(row, free, plan.continuous, None, store, audited, same=same))
+        found.append(_row(row, free, plan.continuous, None, store, same=same))
     return tuple(found)
 
 
@@ -64,7 +64,6 @@ def _row(
     heads: dict[Arm, AuditHead],
     free: tuple[Arm, Executed] | None,
     store: Store,
-    audited: Audited,
     *,
     same: bool,
 ) -> VerdictRow:
@@ -77,7 +76,7 @@ def _row(
         reconstruction=codes,
         variance=heads[arm].variance(store),
         entropy=row.code,
-        nothing=audited.errors_of_nothing(executed.rows),
+        nothing=heads[arm].nothing(store),
         without_code=free[1].errors[-1].mean(axis=0) if free and free[0] == arm else None,
     )
     tried: dict[Arm, OfflineVerdict] = {}
@@ -128,7 +127,7 @@ def _evidence(row: CodeRow, arm: Arm) -> list[str]:
         return []
     head = heads[arm]
     return [
-        f"the code itself errs by {briefly(row.error, 2, 100)} % of the variance, a policy told {TOLD[arm]} that "
+        f"the code itself errs by {briefly(head.read_back, 2, 100)} % of the variance, a policy told {TOLD[arm]} that "
         f"predicts it by {briefly(head.error, 1, 100)} %"
     ]
 

@@ -10,11 +10,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from compression_gap.config import Spec, added_later, counted
 from compression_gap.data.checked import blocks, complaint
-from compression_gap.data.split import ENOUGH, EVERY, part_at, turned
+from compression_gap.data.split import ENOUGH, EVERY, TRAIN, divisions, part_at, turned
 from compression_gap.seeds import seed_of
 from compression_gap.suites.base import Legend
 
@@ -41,6 +41,8 @@ class Chunking(Spec, family="settings", kind="chunking", version=2):
     def __post_init__(self) -> None:
         if min(self.horizon, self.stride, self.most) < 1:
             raise ValueError(f"Chunking: expected numbers from 1 on, got {self.horizon}, {self.stride}, {self.most}")
+        if not 0 <= self.turn < EVERY:
+            raise ValueError(f"Chunking.turn: expected 0 to {EVERY - 1}, got {self.turn}")
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,8 @@ class Trajectories:
                 "choose a smaller --horizon",
             )
         start = self.starts[demonstration] + stride * np.concatenate(kept)
-        return Windows(start, demonstration, rank, part_at(rank), horizon, stride * thin, total, len(counts))
+        measured = (horizon, stride * thin, total, len(counts), chunking.turn)
+        return Windows(start, demonstration, rank, part_at(rank), *measured)
 
     def save(self, folder: Path) -> None:
         """Writes one .npy an array that is there, unless it stands there already, and a JSON file with the rest."""
@@ -221,6 +224,8 @@ class Windows:
     """How many there were before some were left out."""
     given: int
     """Demonstrations, those that have no chunk among them."""
+    turn: int = 0
+    """By which the ranks are turned."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -234,6 +239,13 @@ class Windows:
     def chunks(self, trajectories: Trajectories) -> Float[np.ndarray, "M T D"]:
         """The actions."""
         return np.asarray(trajectories.action)[self.start[:, None] + np.arange(self.horizon)]
+
+    @property
+    def trained(self) -> Bool[np.ndarray, "K M"]:
+        """For each division of the demonstrations, which chunks are for training."""
+        first = turned(self.rank, -self.turn)
+        turns = range(divisions(int(first.max()) + 1))
+        return np.stack([part_at(turned(first, turn)) == TRAIN for turn in turns])
 
     def rows(self, part: int) -> Int[np.ndarray, " m"]:
         """Numbers of the chunks of a part."""

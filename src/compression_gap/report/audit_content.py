@@ -70,6 +70,8 @@ class HeadRow:
     """How far to the side the hand is, in mm, where a gripper `closes` and `opens`; as far as that is known."""
     more: Quantity | None = None
     """Bits of the code that it is told more than the policy as it is: the code's entropy cancels. None for that."""
+    read_back: Quantity | None = None
+    """Error of its codes themselves on the same chunks, share of the variance; None for a continuous head."""
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def what_there_is(content: AuditContent) -> str:
     thinned = f"{content.chunks:,} of " if content.chunks < content.chunks_there else ""
     demonstrations = counted(content.demonstrations, "demonstration")
     turns, tested = content.divisions, content.test_demonstrations
-    in_turn = f"; policies on {turns * tested} in turn, in {turns} divisions" if turns > 1 else ""
+    in_turn = f"; policies on {turns * tested}, in {turns} divisions" if turns > 1 else ""
     return (
         f"{counted(content.steps, 'step')} of {demonstrations}, {counted(content.tasks, 'task')}; "
         f"{thinned}{counted(content.chunks_there, 'chunk')} of {counted(content.horizon, 'action')}, one at every "

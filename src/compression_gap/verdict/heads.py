@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from safetensors.torch import load_file
 from torch import Tensor
 
-from compression_gap.data.split import EVERY, TEST, TRAIN, VALIDATION, Split
+from compression_gap.data.split import EVERY, FEWEST_DEMONSTRATIONS, TEST, TRAIN, VALIDATION, Split
 from compression_gap.measures.aim import Looks
 from compression_gap.measures.ridge import fit_ridge
 from compression_gap.measures.room import check_room
@@ -59,11 +59,18 @@ class Executed:
     """Which of all chunks were tested."""
     demonstration: Int[np.ndarray, " N"]
     way: str
-    """How the features were used; validation demonstrations chose."""
+    """How the features were used, in the first of several divisions; validation demonstrations chose."""
     aims: Mapping[str, Executed] = field(default_factory=dict)
     """At the last looks before a gripper closes and opens (`measures.aim`): `errors` are mm to the side."""
     division: Int[np.ndarray, " N"] | None = None
     """Which heads tested a chunk, where there are some for each of several divisions; None: all were tested alike."""
+
+    @property
+    def of_few(self) -> bool:
+        """Whether a single division would test on too few demonstrations for an interval."""
+        if self.division is None:
+            return False
+        return len(np.unique(self.demonstration)) < FEWEST_DEMONSTRATIONS * len(np.unique(self.division))
 
     @classmethod
     def joined(cls, parts: Sequence[Executed]) -> Executed:

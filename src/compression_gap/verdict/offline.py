@@ -105,6 +105,8 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
     }
     if (ignorant := _knows_nothing(evidence)) is not None:  # it may say what surely helps, and denies nothing
         helps = {part: share if share is not None and share >= SURE else None for part, share in helps.items()}
+    if evidence.arms.own.of_few and unit == "share of the distortion" and (helps["data"] or 0.0) < SURE:
+        helps["data"] = None  # a curve of so few says what surely helps, and denies nothing
     label, probability = likeliest(helps)
     open_parts = doubtful(helps, label)
     sure: list[Part] = [part for part in PARTS if (helps[part] or 0.0) >= SURE]
@@ -118,7 +120,8 @@ def offline_verdict(evidence: OfflineEvidence) -> OfflineVerdict:
             f"{surely}whether a better {' or '.join(_NAMES[part] for part in open_parts)} helps{also} is not decided"
         )
         unknown = [f"{_NAMES[part]}: {UNKNOWN[part]}" for part in open_parts if gains[part] is None]
-        tested = len(np.unique(evidence.arms.own.demonstration))
+        own = evidence.arms.own
+        tested = None if own.division is not None else len(np.unique(own.demonstration))
         more = [what_settles(part, gain, tested) for part in open_parts if (gain := gains[part]) is not None]
         settle = "; ".join([*unknown, *([take] if take else more)])
     elif label == "none: saturated" and (unasked := _without_code_errs_less(evidence, unit)) is not None:
@@ -304,10 +307,13 @@ def _amount(value: float, unit: Unit) -> str:
     return f"{value:.1f} points" if unit == "points" else f"{100 * value:.0f} % of the policy's error"
 
 
-def what_settles(part: Part, gain: Gain, tested: int) -> str:
-    """What would decide whether a part helps: so many demonstrations, or nothing but the upgrade."""
+def what_settles(part: Part, gain: Gain, tested: int | None) -> str:
+    """What would decide whether a part helps: so many demonstrations, or nothing but the upgrade. `tested` None: so
+    few that heads of several divisions were tested."""
     half = float(ndtri(0.95)) * gain.spread
     seems = f"{_NAMES[part]}: the gain is {_amount(gain.value, gain.unit)}, give or take {_amount(half, gain.unit)}"
+    if tested is None:
+        return f"{seems}: more demonstrations to test on, or the upgrade itself, made and measured"
     times = gain.more(THRESHOLD[gain.unit], SURE)
     if times is None or times > MANY:
         return f"{seems}: only the upgrade itself, made and measured, tells; predictions are not that exact"

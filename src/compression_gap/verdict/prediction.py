@@ -27,7 +27,7 @@ Unit = Literal["points", "share of the distortion"]
 
 DRAWS = 400
 LEVEL = 0.9
-OVER = "90 %: other demonstrations, head seeds if several, and what predictions missed by where the truth was known"
+OVER = "90 %: other demonstrations, head seeds or divisions if several, and what predictions missed by elsewhere"
 UNKNOWN: dict[Part, str] = {
     "encoder": "not known: give a candidate's features (--features or --encoder a second time) or the true state",
     "codebook": "not known: give a larger code, or let the head do without a code",
@@ -45,18 +45,20 @@ class Missed:
     """Standard deviation, as a share of what the heads gain or lose."""
     absolute: float
     """Standard deviation, in the gain's unit."""
+    few: float
+    """The same, where demonstrations are few (`Executed.of_few`)."""
 
 
 MISSED: dict[Unit, dict[Part, Missed]] = {
     "points": {
-        "encoder": Missed(1.0, 0.1, 0.7),
-        "codebook": Missed(1.0, 0.15, 0.8),
-        "data": Missed(0.75, 0.3, 0.5),
+        "encoder": Missed(1.0, 0.1, 0.7, few=1.0),
+        "codebook": Missed(1.0, 0.15, 0.8, few=1.5),
+        "data": Missed(0.75, 0.3, 0.5, few=2.0),
     },
     "share of the distortion": {
-        "encoder": Missed(1.0, 0.1, 0.01),
-        "codebook": Missed(1.0, 0.15, 0.025),
-        "data": Missed(0.6, 0.3, 0.015),
+        "encoder": Missed(1.0, 0.1, 0.01, few=0.04),
+        "codebook": Missed(1.0, 0.15, 0.025, few=0.05),
+        "data": Missed(0.6, 0.3, 0.015, few=0.06),
     },
 }
 
@@ -147,11 +149,12 @@ def predict_gains(
     def worth(one: Executed, draw: int) -> Float[np.ndarray, "fractions seeds N"]:
         return -one.errors / scale if curve is None else curve.points(one.errors, episode, draw)
 
+    few = arms.own.of_few
     own = _resampled(arms.own, worth, versions, "own")
     gains: dict[Part, Gain | None] = dict.fromkeys(PARTS)
     if arms.encoder is not None:
         gains["encoder"] = _gain(
-            "encoder", _resampled(arms.encoder, worth, versions, "encoder")[:, -1] - own[:, -1], unit
+            "encoder", _resampled(arms.encoder, worth, versions, "encoder")[:, -1] - own[:, -1], unit, few=few
         )
     ways = []
     if arms.codebook is not None:
@@ -160,9 +163,9 @@ def predict_gains(
         expected = replace(arms.own, errors=arms.own.errors * _left(arms.own, reconstruction))
         ways.append(_resampled(expected, worth, versions, "own")[:, -1] - own[:, -1])
     if ways:
-        gains["codebook"] = _gain("codebook", max(ways, key=lambda draws: draws[0]), unit)
+        gains["codebook"] = _gain("codebook", max(ways, key=lambda draws: draws[0]), unit, few=few)
     if 0.5 in arms.own.fractions:
-        gains["data"] = _gain("data", own[:, -1] - own[:, arms.own.fractions.index(0.5)], unit)
+        gains["data"] = _gain("data", own[:, -1] - own[:, arms.own.fractions.index(0.5)], unit, few=few)
     return gains
 
 
@@ -187,7 +190,7 @@ def predict_bits(arms: Arms) -> Quantity | None:
     return mean_over_demonstrations(gap, arms.own.demonstration, kind="estimate", unit=BITS)
 
 
-def _gain(part: Part, draws: Float[np.ndarray, " draws"], unit: Unit) -> Gain:
+def _gain(part: Part, draws: Float[np.ndarray, " draws"], unit: Unit, *, few: bool) -> Gain:
     """The first draw is the estimate itself.
 
     Where heads lose by an upgrade, the prediction is no gain: small heads pay for a larger code what policies did not
@@ -197,7 +200,8 @@ def _gain(part: Part, draws: Float[np.ndarray, " draws"], unit: Unit) -> Gain:
     missed, gained = MISSED[unit][part], min(float(draws[0]), most)
     if gained < 0:
         gained, draws = 0.0, np.maximum(draws, 0.0)  # how much would be lost says nothing about how sure that is
-    spread = math.hypot(missed.factor * float(draws[1:].std()), missed.relative * gained, missed.absolute)
+    always = missed.few if few else missed.absolute
+    spread = math.hypot(missed.factor * float(draws[1:].std()), missed.relative * gained, always)
     return Gain(part, missed.factor * gained, spread, unit)
 
 
@@ -234,15 +238,17 @@ def _resampled(
 
 
 def _drawn(cluster: Int[np.ndarray, " N"], division: Int[np.ndarray, " N"]) -> Int[np.ndarray, "draws C"]:
-    """How often every demonstration is drawn: first divisions, because heads that learned from others by luck err
-    otherwise, and then demonstrations of each (Davison & Hinkley 1997, section 3.8)."""
+    """How often every demonstration is drawn: first divisions, because heads that learned from others err otherwise by
+    luck, and then, for each time that one is drawn, demonstrations of it. With replacement at both stages that is wider
+    than either alone, and meant to be: divisions share what they learn from, which no resampling shows (of two
+    stages, Davison & Hinkley 1997, section 3.8)."""
     rng, count = np.random.default_rng(0), int(cluster.max()) + 1
     names = np.unique(division)
-    times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS) if len(names) > 1 else [[1]]
+    times = np.ones((DRAWS, 1), dtype=np.int64)
+    if len(names) > 1:
+        times = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), DRAWS)
     drawn = np.zeros((DRAWS, count), dtype=np.int64)
-    for often, name in zip(np.transpose(times), names, strict=True):
+    for often, name in zip(times.T, names, strict=True):
         members = np.unique(cluster[division == name])
-        drawn[:, members] = often[:, None] * rng.multinomial(
-            len(members), np.full(len(members), 1 / len(members)), DRAWS
-        )
+        drawn[:, members] = rng.multinomial(often * len(members), np.full(len(members), 1 / len(members)))
     return drawn

@@ -32,6 +32,7 @@ from compression_gap.verdict.heads import Executed, retrain_heads
 
 HEADS, EXECUTED = "heads", "errors.safetensors"
 PARTS = ("errors", "rows", "demonstration")
+READ_BACK, NOTHING = "reconstruction", "nothing"
 
 
 @dataclass(frozen=True)
@@ -63,41 +64,43 @@ class AuditHead(Job, kind="audit_head", version=6):
     def run(self, context: Context) -> None:
         audited = Audited.of(self.dataset, self.chunkings[0], context.store)
         rank, count = audited.windows.rank, len(self.chunkings)
-        executed, read_back = [], []
+        executed, beside = [], []
         for number in range(count):
             report = part_of(context.report, number / count, (number + 1) / count)
-            one, back = self._division(number, replace(context, report=report))
+            one, known = self._division(number, replace(context, report=report))
             aims = {kind: replace(aim, demonstration=rank[aim.rows]) for kind, aim in one.aims.items()}
             executed.append(replace(one, demonstration=rank[one.rows], aims=aims))
-            read_back.append(back)
+            beside.append(known)
         found = Executed.joined(executed)
         kept = {name: torch.from_numpy(getattr(found, name)) for name in PARTS}
+        kept |= {name: torch.cat([known[name] for known in beside]) for name in beside[0]}
         if found.bits is not None:
-            kept |= {"bits": torch.from_numpy(found.bits), "reconstruction": torch.cat(read_back)}
+            kept["bits"] = torch.from_numpy(found.bits)
         if found.division is not None:
             kept["division"] = torch.from_numpy(found.division)
         for kind, aim in found.aims.items():
             kept |= {f"{kind}.{name}": torch.from_numpy(getattr(aim, name)) for name in PARTS}
         save_tensors(kept, context.folder / EXECUTED)
         demonstrations = len(np.unique(rank[audited.windows.rows(TRAIN)]))
-        write_json(context.folder / SUMMARY, told(found, audited, demonstrations))
+        write_json(context.folder / SUMMARY, told(found, kept.get(READ_BACK), audited, demonstrations))
         shutil.rmtree(context.folder / HEADS)
 
-    def _division(self, number: int, context: Context) -> tuple[Executed, Float[Tensor, " N"]]:
-        """What heads execute on the test chunks of one division, and mean squared errors of these as read back."""
+    def _division(self, number: int, context: Context) -> tuple[Executed, dict[str, Float[Tensor, " N"]]]:
+        """What heads execute on the test chunks of one division, and mean squared errors beside theirs: of who knows
+        nothing and executes the mean training chunk, and of the chunks as their own codes read them."""
         audited = Audited.of(self.dataset, self.chunkings[number], context.store)
         windows = audited.windows
         chunks = audited.scaled.unflatten(1, (windows.horizon, -1))
         code = code_of(audited, self.tokenizers[number].load(context.store)) if self.tokenizers else None
         where = (torch.from_numpy(windows.rank), self.training, context.folder / HEADS / str(number), context.report)
         found = retrain_heads(audited.inputs(self.arm), chunks, code, *where, looks=audited.looks)
-        shown = chunks[torch.from_numpy(found.rows)]
-        if code is None:
-            return found, torch.zeros(len(shown))
-        mean = chunks[windows.rows(TRAIN)].mean(dim=0)
-        back = code.read(code.ids[torch.from_numpy(found.rows)])
-        back = torch.where(back.isfinite().flatten(1).all(dim=1)[:, None, None], back, mean)
-        return found, (back - shown).double().square().mean(dim=(1, 2))
+        shown, mean = chunks[torch.from_numpy(found.rows)].double(), chunks[windows.rows(TRAIN)].double().mean(dim=0)
+        beside = {NOTHING: (mean - shown).square().mean(dim=(1, 2))}
+        if code is not None:
+            back = code.read(code.ids[torch.from_numpy(found.rows)]).double()
+            back = torch.where(back.isfinite().flatten(1).all(dim=1)[:, None, None], back, mean)
+            beside[READ_BACK] = (back - shown).square().mean(dim=(1, 2))
+        return found, beside
 
     def load(self, store: Store) -> Executed:
         """What the heads would execute on test chunks."""
@@ -115,7 +118,11 @@ class AuditHead(Job, kind="audit_head", version=6):
     def reconstruction(self, store: Store) -> Float[np.ndarray, " N"] | None:
         """Mean squared error of the test chunks as their own codes read them; None without a code."""
         kept = load_file(store.folder(self) / EXECUTED)
-        return kept["reconstruction"].numpy() if "reconstruction" in kept else None
+        return kept[READ_BACK].numpy() if READ_BACK in kept else None
+
+    def nothing(self, store: Store) -> Float[np.ndarray, " N"]:
+        """Mean squared error of the test chunks for who knows nothing and executes the mean training chunk."""
+        return load_file(store.folder(self) / EXECUTED)[NOTHING].numpy()
 
     def variance(self, store: Store) -> float:
         """Of a scaled arm value, over all windows."""
@@ -140,12 +147,20 @@ def code_of(audited: Audited, tokenizer: Tokenizer) -> Code:
     return Code(ids, tokenizer.vocab_size, tokenizer.digits if whole else None, chunks, tokenizer)
 
 
-def told(found: Executed, audited: Audited, demonstrations: int) -> dict[str, Any]:
-    """Error of what is executed as a share of the arm's variance, the bits of the code that are left open, and aims."""
+def told(
+    found: Executed, read_back: Float[Tensor, " N"] | None, audited: Audited, demonstrations: int
+) -> dict[str, Any]:
+    """Errors of what is executed and of the code as shares of the arm's variance, the bits of the code that are left
+    open, and aims."""
     values = audited.scaled.shape[1]
     errors = found.errors * values / audited.variance
     error = mean_over_demonstrations(errors[-1], found.demonstration, kind="estimate", unit="of the variance")
-    left = None
+    back = left = None
+    if read_back is not None:
+        shares = read_back.numpy()[None] * values / audited.variance
+        back = dataclasses.asdict(
+            mean_over_demonstrations(shares, found.demonstration, kind="estimate", unit="of the variance")
+        )
     if found.bits is not None:
         left = dataclasses.asdict(mean_over_demonstrations(found.bits[-1], found.demonstration, kind="upper bound"))
     aims = {
@@ -156,6 +171,7 @@ def told(found: Executed, audited: Audited, demonstrations: int) -> dict[str, An
     counts = [int(np.ceil(fraction * demonstrations)) for fraction in found.fractions]
     return {
         "error": dataclasses.asdict(error),
+        "read_back": back,
         "left": left,
         "aims": {kind: dataclasses.asdict(off) for kind, off in aims.items()},
         "way": found.way,

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from compression_gap.data.checked import complaint
@@ -42,7 +42,7 @@ class Audited:
     chunk: Float[np.ndarray, "M T D"]
     """In the dataset's units."""
     scaled: Float[Tensor, "M A"]
-    """The arm values that vary, scaled to [-1, 1] by their range in training demonstrations."""
+    """The arm values that vary, scaled to [-1, 1] by their range in training demonstrations, of the first division."""
     columns: tuple[int, ...]
     """Which action values these are."""
     scaling: ActionScaling
@@ -69,12 +69,6 @@ class Audited:
     def variance(self) -> float:
         """Of the scaled training chunks, summed over their values: the error of who knows nothing."""
         return float(self.scaled[self.windows.rows(TRAIN)].double().var(dim=0, correction=0).sum())
-
-    def errors_of_nothing(self, rows: Int[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-        """Mean squared errors of some chunks' scaled values for who knows nothing and executes the mean training
-        chunk."""
-        mean = self.scaled[self.windows.rows(TRAIN)].double().mean(dim=0)
-        return (self.scaled[rows].double() - mean).square().mean(dim=1).numpy()
 
     @property
     def looks(self) -> dict[str, Looks]:
@@ -178,12 +172,14 @@ class Audited:
 
 
 def tells_task(given: Trajectories, windows: Windows) -> bool:
-    """Whether the task is among what is known: there are several, not too many to tell apart, and all were trained on.
+    """Whether the task is among what is known: there are several, not too many to tell apart, and all were trained on,
+    in every division.
 
     Columns of tasks that only some demonstrations have would explain those, and tell nothing about others.
     """
-    trained = np.unique(np.asarray(given.task)[windows.demonstration[windows.rows(TRAIN)]])
-    return 1 < len(given.tasks) <= MOST_TASKS and len(trained) == len(given.tasks)
+    task = np.asarray(given.task)[windows.demonstration]
+    fewest = min(len(np.unique(task[trained])) for trained in windows.trained)
+    return 1 < len(given.tasks) <= MOST_TASKS and fewest == len(given.tasks)
 
 
 def rows_of(array: np.ndarray, rows: np.ndarray) -> Float[Tensor, "M W"]:
