@@ -263,6 +263,10 @@ def test_somebodys_files_are_measured_like_a_suite(patched: None, tmp_path: Path
         assert words in page
     again = of_files(tmp_path / "store", tmp_path / "mine.npz", "binning:bins=8", OAT)
     assert Path(again.data["report"]).read_text("utf-8") == page
+    other = of_files(tmp_path / "store", tmp_path / "mine.npz", "binning:bins=8")
+    for kind in ("report", "parquet"):
+        assert other.data[kind] != again.data[kind], "a report of other options takes no place of another"
+        assert Path(again.data[kind]).exists()
 
 
 def test_a_lerobot_folder_has_no_units_unless_they_are_said(patched: None, tmp_path: Path):

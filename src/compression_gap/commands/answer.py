@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def finish(jobs: list[Job], store: Store, workers: int, device: str, *, quiet: b
     return run(jobs, store, workers=workers, device=device, progress=Progress(quiet=quiet))
 
 
-def report_path(store: Store, command: str, measured: str, jobs: Iterable[Job], ending: str = "html") -> Path:
+def report_path(store: Store, command: str, measured: str, jobs: Sequence[Job], ending: str = "html") -> Path:
     """Where a command's report goes. The same thing measured with other options has another name: nothing is lost."""
     asked = hashlib.sha256("".join(job.digest for job in jobs).encode()).hexdigest()[:6]
     return store.root / "reports" / f"{command}-{measured}-{asked}.{ending}"
