@@ -5,7 +5,7 @@
 
 For 300 pipelines (`testing/pipelines.py`), what an audit sees of each is gathered, policies are trained and judged for
 the truth, and ladders are rolled out (`testing/upgrades.py`). Each of these is a file in the folder, so a killed run
-goes on where it was: about forty minutes on one core.
+goes on where it was: most of an hour on one core.
 
 The first six sets are drawn from different values of every factor, and each pipeline has a map of its own: who looks
 up a pipeline's nearest neighbour in the development set finds little, and that is printed too. Rules were tuned on the

@@ -36,7 +36,7 @@ READ_BACK, NOTHING = "reconstruction", "nothing"
 
 
 @dataclass(frozen=True)
-class AuditHead(Job, kind="audit_head", version=6):
+class AuditHead(Job, kind="audit_head", version=7):
     """A head retrained offline, for each division of the demonstrations: over a tokenizer's code, or a regression.
     Writes summary.json, the errors of every test chunk, and how far to the side it aims where a gripper's command
     changes."""
