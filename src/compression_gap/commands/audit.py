@@ -20,7 +20,14 @@ from compression_gap.commands.audit_plan import BUDGETS, AuditPlan, TokenizerPla
 from compression_gap.commands.audit_verdict import verdicts_of
 from compression_gap.data.trajectories import Chunking
 from compression_gap.measures.code_lengths import CodeLengths, difference, information
-from compression_gap.measures.quantity import BITS, DEMONSTRATIONS, IGNORED, Quantity, tightest
+from compression_gap.measures.quantity import (
+    BITS,
+    DEMONSTRATIONS,
+    IGNORED,
+    Quantity,
+    mean_over_demonstrations,
+    tightest,
+)
 from compression_gap.measures.rate_distortion import Spectrum, gaussian_distortion, gaussian_rate
 from compression_gap.pipeline.job import Job, with_needs
 from compression_gap.pipeline.jobs import SUMMARY, AuditHead
@@ -191,9 +198,8 @@ def _code(
         return CodeRow(plan.name, spec, failed=reasons[0] if reasons else "not measured")
     told = _summary(store, plan.code)
     code, squared, heads = quantity(told["rate"]), told.get("squared_error"), _heads(plan.heads, store)
-    alone = next((head.left for head in heads if head.arm == "nothing"), None)
-    one_code = all(len(job.tokenizers) == 1 for job in plan.heads.values())  # else the length is that of several
-    if alone is not None and code is not None and one_code:
+    alone = _written_alone(plan.heads.get("nothing"), store)
+    if alone is not None and code is not None:
         code = tightest([code, alone])
     needed = excess = None
     if squared and code is not None and code.value is not None:
@@ -218,6 +224,17 @@ def _code(
         lost=told["unwritten"] + told["unreadable"],
         heads=if_learned([head for head in heads if head.arm != "nothing"], continuous),
     )
+
+
+def _written_alone(job: AuditHead | None, store: Store) -> Quantity | None:
+    """Bits of the code that was fitted on the first division, as a head writes it there that is told nothing."""
+    if job is None or not store.has(job):
+        return None
+    found = job.load(store)
+    if found.bits is None:
+        return None
+    first = np.ones(len(found.rows), dtype=bool) if found.division is None else found.division == 0
+    return mean_over_demonstrations(found.bits[-1][:, first], found.demonstration[first], kind="upper bound")
 
 
 def if_learned(heads: Sequence[HeadRow], continuous: Sequence[HeadRow]) -> tuple[HeadRow, ...]:
