@@ -349,6 +349,13 @@ def test_of_few_demonstrations_more_are_never_said_not_to_help():
     assert offline_verdict(OfflineEvidence(Arms(steep, encoder=steep), None, 1.0)).label == "policy-or-data-bound"
 
 
+def test_more_data_bring_more_and_surely_less_so_where_several_divisions_are_tested():
+    steep = executed(0.8, 0.6, 0.4, demonstrations=60)
+    many, few = (predict_gains(Arms(one))["data"] for one in (steep, divided(steep, 3)))
+    assert few.value / many.value == pytest.approx(0.6 / 0.5)
+    assert few.spread > 2 * many.spread
+
+
 def test_what_settles_of_few_demonstrations_is_no_number_of_them():
     flat = divided(executed(0.4, 0.4, 0.4, demonstrations=28), 4)
     verdict = offline_verdict(OfflineEvidence(Arms(flat, encoder=flat), None, 1.0))
