@@ -351,6 +351,9 @@ def test_few_demonstrations_are_tested_on_in_turn_by_heads_and_codes_that_were_n
         "6 demonstrations that nothing was fitted on; policies on 30, in 5 divisions" in line for line in told(found)
     )
     assert not any("too little data" in row["sentence"] for row in found.data["verdicts"])
+    assert "intervals: 95 %, for other demonstrations; of bits no interval: 6 demonstrations" in " ".join(
+        " ".join(told(found)).split()
+    )
     heads = [job for folder in store.folders() if isinstance(job := read_job(folder), AuditHead) and job.tokenizers]
     assert heads
     for head in heads:

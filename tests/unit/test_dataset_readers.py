@@ -119,6 +119,17 @@ def test_every_task_is_in_every_part(tmp_path: Path):
     assert len(np.unique(windows.demonstration[windows.part == 2])) == 8
 
 
+def test_of_few_demonstrations_those_of_every_task_are_tested_on(tmp_path: Path):
+    found = read_arrays(write_arrays(tmp_path / "own.npz", arrays(27)), tmp_path)
+    found = replace(found, task=(np.arange(27) >= 21).astype(np.int64))
+    tested: list[int] = []
+    for turn in range(7):
+        windows = found.windows(Chunking(horizon=16, stride=4, turn=turn))
+        tested += np.unique(windows.demonstration[windows.rows(TEST)]).tolist()
+    assert len(tested) == len(set(tested)) == 21
+    assert np.bincount(found.task[tested]).min() >= 4
+
+
 def test_demonstrations_shorter_than_a_chunk_move_no_other_into_another_part(tmp_path: Path):
     fields = arrays(60)
     short = np.repeat(np.isin(np.arange(60), (0, 7, 8, 31)), STEPS)

@@ -369,7 +369,7 @@ def test_three_demonstrations_are_too_few_for_any_verdict():
     verdict = offline_verdict(evidence(few, encoder=0.1, codebook=0.4))
     assert (verdict.label, verdict.probability, verdict.leaning) == ("undetermined", None, None)
     assert verdict.reason == "too little data: 3 demonstrations to test on, at least 8 are needed"
-    assert verdict.settle == "give at least 21 demonstrations"
+    assert verdict.settle == "give at least 21 demonstrations that are as long as a chunk"
     assert all(gain.value is None for gain in verdict.gains.values())
     assert all(quantity.low is None for quantity in verdict.evidence.values())
 

@@ -26,7 +26,7 @@ ARRAYS = ("action", "ends", "task", "proprioception", "state", "features", "cand
 
 
 @dataclass(frozen=True)
-class Chunking(Spec, family="settings", kind="chunking", version=2):
+class Chunking(Spec, family="settings", kind="chunking", version=3):
     """Which chunks of demonstrations are measured."""
 
     horizon: int = 16
@@ -173,7 +173,7 @@ class Trajectories:
         demonstration = np.repeat(np.arange(len(counts)), [len(some) for some in kept])
         there = np.flatnonzero(counts)
         rank = np.zeros(len(counts), dtype=np.int64)
-        rank[there[np.argsort(self.task[there], kind="stable")]] = turned(np.arange(len(there)), chunking.turn)
+        rank[there[self._order(there)]] = turned(np.arange(len(there)), chunking.turn)
         rank = rank[demonstration]
         if len(np.unique(part_at(rank))) < 3:
             raise complaint(
@@ -185,6 +185,16 @@ class Trajectories:
         start = self.starts[demonstration] + stride * np.concatenate(kept)
         measured = (horizon, stride * thin, total, len(counts), chunking.turn)
         return Windows(start, demonstration, rank, part_at(rank), *measured)
+
+    def _order(self, there: Int[np.ndarray, " K"]) -> Int[np.ndarray, " K"]:
+        """In which these demonstrations are numbered: by task. Tasks take turns where there are few demonstrations, of
+        which the last ones, up to six, are tested on in no division."""
+        order = np.argsort(self.task[there], kind="stable")
+        if divisions(len(there)) == 1:
+            return order
+        _, number, count = np.unique(self.task[there][order], return_inverse=True, return_counts=True)
+        first = np.cumsum(count) - count
+        return order[np.argsort((np.arange(len(there)) - first[number] + 0.5) / count[number], kind="stable")]
 
     def save(self, folder: Path) -> None:
         """Writes one .npy an array that is there, unless it stands there already, and a JSON file with the rest."""
@@ -214,7 +224,7 @@ class Windows:
     """The step of the first action."""
     demonstration: Int[np.ndarray, " M"]
     rank: Int[np.ndarray, " M"]
-    """The demonstration's number among those that have a chunk, sorted by task, and turned."""
+    """The demonstration's number among those that have a chunk, in an order by task, and turned."""
     part: Int[np.ndarray, " M"]
     """TRAIN, VALIDATION or TEST."""
     horizon: int

@@ -17,7 +17,7 @@ from compression_gap.report.audit_words import (
     beside,
     briefly,
     code_failure,
-    few,
+    intervals,
     kind_words,
     plain,
     sentence,
@@ -53,7 +53,7 @@ def render(content: AuditContent) -> str:
             if heads
         ],
         what=what_there_is(content),
-        few=few(content),
+        intervals=intervals(content),
         aims=KINDS,
         aside=aside,
         beside=[sentence(told) for told in beside(content, content.arms)],

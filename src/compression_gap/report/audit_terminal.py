@@ -15,7 +15,7 @@ from compression_gap.report.audit_words import (
     beside,
     briefly,
     code_failure,
-    few,
+    intervals,
     plain,
     tells,
     verdict_label,
@@ -50,7 +50,7 @@ def summary(content: AuditContent, page: str) -> list[str]:
         last += _wrapped(f"left out by --budget {content.budget}: {'; '.join(content.left_out)}")
     signs = ", ".join(f"{sign} {kind}" for kind, sign in SIGNS.items())
     unsure = "; ! denoisers not converged: more demonstrations would tell more bits" if _unsure(content) else ""
-    last += _wrapped(f"{signs}; {few(content) or 'intervals: 95 %, for other demonstrations'}{unsure}")
+    last += _wrapped(f"{signs}; intervals: {intervals(content)}{unsure}")
     last = [*last[: LINES // 2], f"report: {page}"]
     others = [line for row in shown[1:] for line in _wrapped(_said(row))]
     if len(first) + len(others) + len(lines) + len(last) > LINES:

@@ -89,10 +89,12 @@ def what_there_is(content: AuditContent) -> str:
     )
 
 
-def few(content: AuditContent) -> str:
-    """Why there are no intervals; empty if there are."""
-    note = content.held.note
-    return note if note.startswith("no interval") else ""
+def intervals(content: AuditContent) -> str:
+    """What they are for, or why there are none. Of few demonstrations only policies are tested on enough."""
+    note, words = content.held.note, "95 %, for other demonstrations"
+    if not note.startswith("no interval"):
+        return words
+    return note if content.divisions == 1 else f"{words}; of bits {note}"
 
 
 def verdict_label(row: VerdictRow) -> str:

@@ -198,7 +198,7 @@ def _too_little(evidence: OfflineEvidence) -> tuple[str, str] | None:
     if tested < FEWEST_DEMONSTRATIONS:
         there = counted(tested, "demonstration")
         reason = f"too little data: {there} to test on, at least {FEWEST_DEMONSTRATIONS} are needed"
-        return reason, f"give at least {ENOUGH} demonstrations"
+        return reason, f"give at least {ENOUGH} demonstrations that are as long as a chunk"
     if evidence.variance < NEVER:
         return (
             "the actions never change, so there is nothing to predict",
