@@ -62,8 +62,8 @@ MISSED: dict[Unit, dict[Part, Missed]] = {
     },
 }
 DIVIDED: dict[Unit, Missed] = {
-    "points": Missed(0.75, 0.3, 0.5, few=2.0),
-    "share of the distortion": Missed(0.6, 0.3, 0.015, few=0.06),
+    "points": replace(MISSED["points"]["data"], factor=0.75, relative=0.3),
+    "share of the distortion": replace(MISSED["share of the distortion"]["data"], factor=0.6, relative=0.3),
 }
 """Of more data, where heads of several divisions are tested, because there are few: learning curves are steeper."""
 
